@@ -48,8 +48,6 @@ class VideoFileCamera:
         """Length of the file as it states, in ns."""
         self._stated_frames = 0
         """Number of its frames as it states; 0 if it does not."""
-        self._in_pass = 0
-        """Frames read in the current pass."""
         self._index = -1
         self._due: Stamp | None = None
         """A frame that is grabbed but not due yet."""
@@ -134,12 +132,13 @@ class VideoFileCamera:
 
     def missing_at_end(self) -> int:
         """Return how many frames are missing at the end of a file that was cut."""
-        if self._stated_ns is None or self._in_pass >= self._stated_frames > 0:
+        frames = self._stated_frames
+        if self._stated_ns is None or self._index + 1 >= frames > 0:
             return 0
-        end_ns = self._last_ns - self._pass_ns + (self._first_ns or 0) + self._period_nsec
+        # Only a file that does not loop has an end, so this was its only pass.
+        end_ns = self._last_ns + (self._first_ns or 0) + self._period_nsec
         missing = (self._stated_ns - end_ns) / self._period_nsec
-        counted = self._stated_frames > 0
-        return round(missing) if missing > (0.5 if counted else _CUT_PERIODS) else 0
+        return round(missing) if missing > (0.5 if frames > 0 else _CUT_PERIODS) else 0
 
     def _next(self) -> Stamp | None:
         """Read the next frame; None at the end of a file that does not loop."""
@@ -161,7 +160,6 @@ class VideoFileCamera:
         assert self._arrays is not None
         self._arrays.grab(picture)
         self._index += 1
-        self._in_pass += 1
         if picture is None or picture.pts is None:  # damaged, or its time is not known
             self._last_ns += self._period_nsec if self._last_ns >= 0 else 1
             return self._pacer.stamp(self._last_ns, self._index)
@@ -181,7 +179,6 @@ class VideoFileCamera:
         self._container = av.open(str(self._path))
         self._pictures = self._decoded(self._container)
         self._first_ns = None
-        self._in_pass = 0
 
     def _decoded(self, container: Any) -> Iterator[Any]:
         """Yield the pictures; None for each packet that cannot be decoded."""
