@@ -294,7 +294,7 @@ class VirtualHost(ModuleHost):
     def _next_due(self) -> int | None:
         """Return the time of the next delayed call or item of the tape; None without one."""
         item = self._tape.next_usec if self._tape is not None else None
-        return min((due for due in (self._agenda.next_usec, item) if due is not None), default=None)
+        return _earliest(self._agenda.next_usec, item)
 
     def _do_next(self, due_usec: int) -> None:
         """Make the delayed call, or dispatch the item of the tape, that is due at `due_usec`."""
@@ -309,11 +309,13 @@ class VirtualHost(ModuleHost):
 
     def _give_turn(self, until_usec: int | None) -> None:
         """Wait until `until_usec`, or until something is due or arrives; others run meanwhile."""
-        due = (self._next_due(), self._driver.next_usec, until_usec)
-        times = [time_usec for time_usec in due if time_usec is not None]
-        until = min(times, default=control.NO_TIME)
+        until = _earliest(self._next_due(), self._driver.next_usec, until_usec)
         self._send_status_when_due()
-        if times and until < self._free_until_usec and self._loud_count() == self._loud_before:
+        if (
+            until is not None
+            and until < self._free_until_usec
+            and self._loud_count() == self._loud_before
+        ):
             self._time.time_usec = max(self._time.time_usec, until)
             return
         self._hand_over(until)
@@ -337,8 +339,7 @@ class VirtualHost(ModuleHost):
         if not self.started or self.run_failed or self._gives_up:
             return False
         self._send_status_when_due()
-        self._has_turn = False
-        self._try_send(control.Waits(until_usec, self.sent_counts(), stopping=True))
+        self._return_turn(until_usec, stopping=True)
         while not self._has_turn and not self._gives_up:
             self._poll_once(_POLL_MS)
         return self._has_turn
@@ -348,12 +349,17 @@ class VirtualHost(ModuleHost):
         """Whether a module that stops may not wait any more."""
         return self.finished or self.failed or self.given_up
 
-    def _hand_over(self, until_usec: int) -> None:
+    def _hand_over(self, until_usec: int | None) -> None:
         """Give the turn back until `until_usec`, and wait for the next turn."""
-        self._has_turn = False
-        self._try_send(control.Waits(until_usec, self.sent_counts()))
+        self._return_turn(until_usec)
         while not self._has_turn and not self.stop_asked and not self.failed:
             self._poll_once(_POLL_MS)
+
+    def _return_turn(self, until_usec: int | None, *, stopping: bool = False) -> None:
+        """Give the turn back until `until_usec`; None waits for no time."""
+        self._has_turn = False
+        until = control.NO_TIME if until_usec is None else until_usec
+        self._try_send(control.Waits(until, self.sent_counts(), stopping))
 
     def _compute(self, draw: Callable[[], int]) -> None:
         """Let the time pass that the module takes for an item; it dispatches nothing meanwhile."""
@@ -373,7 +379,7 @@ class VirtualHost(ModuleHost):
     def _await_stop(self) -> None:
         """Give turns back until the stop is requested."""
         while not self.stop_asked and not self.failed:
-            self._hand_over(control.NO_TIME)
+            self._hand_over(None)
 
     def _loud_count(self) -> int:
         """Return the number of items sent that wake another module."""
@@ -427,10 +433,7 @@ class VirtualHost(ModuleHost):
             self._agenda.run_due(self._time.time_usec)
         except Exception as error:  # noqa: BLE001 - a delayed call of the module's
             self.fail(error)
-        due = (self._agenda.next_usec, self._driver.next_usec)
-        until_usec = min((usec for usec in due if usec is not None), default=control.NO_TIME)
-        self._has_turn = False
-        self._try_send(control.Waits(until_usec, {}))
+        self._return_turn(_earliest(self._agenda.next_usec, self._driver.next_usec))
 
     def drain(self, ports: list[WorkerInput]) -> None:
         """Wait until all items have arrived, then dispatch them, input by input.
@@ -466,6 +469,10 @@ class VirtualHost(ModuleHost):
     def _take_from(self, port: WorkerInput) -> bool:
         """Dispatch at most BATCH items from this input; return whether more may wait."""
         return port.take(BATCH, self.master_clock.now_usec)
+
+
+def _earliest(*times_usec: int | None) -> int | None:
+    return min((each for each in times_usec if each is not None), default=None)
 
 
 def _as_in_real_time(usec: int, in_a_row: int) -> int:
