@@ -62,21 +62,18 @@ def json_rows(file: RecordingFile) -> Iterator[Batch]:
         StorageError: It cannot be read from the disk, or has more than a file may give.
     """
     reading = Reading(file)
-    if reading.head is None:
-        if reading.unreadable:
-            raise ValueError(reading.unreadable)
-        if not reading.ended:
-            raise NotRowsError("it has no rows of a recorder")
-        yield _whole(_parsed(bytes(reading.rest)))
-        return
-    yield reading.head, []
-    for batch in reading.rows():
-        yield reading.head, batch
+    if reading.head is not None:
+        yield reading.head, []
+        for batch in reading.rows():
+            yield reading.head, batch
     if reading.unreadable:
         raise ValueError(reading.unreadable)
     if not reading.ended:
         raise NotRowsError("it has no rows of a recorder")
-    yield reading.head, _whole(_parsed(b'{"data":[' + bytes(reading.rest)))[1]
+    if reading.head is None:
+        yield _whole(_parsed(bytes(reading.rest)))
+    else:
+        yield reading.head, _whole(_parsed(b'{"data":[' + bytes(reading.rest)))[1]
 
 
 class Reading:
