@@ -188,7 +188,10 @@ class Listener(ClosesOnExit):
             self._follow()
 
     def _on_connection(self, *, is_there: bool) -> None:
-        """Connect again: ZeroMQ does not after a message that breaks its rules, as a large one."""
+        """Note whether the controller is there; without it, connect again.
+
+        ZeroMQ does not after a message that breaks its rules, as a large one.
+        """
         if is_there:
             if self._lost:
                 log.warning("the connection to the controller is back")
