@@ -15,11 +15,9 @@ class Clock(Protocol):
 
     def now_usec(self) -> int:
         """Return the µs since the start of the run; 0 or negative before it."""
-        ...
 
     def from_monotonic_ns(self, monotonic_ns: int) -> int:
         """Convert a CLOCK_MONOTONIC reading in ns into master time in µs."""
-        ...
 
 
 @dataclass(slots=True)

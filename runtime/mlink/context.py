@@ -64,11 +64,9 @@ class FrameLoan(Protocol):
             index: Number of the frame, from 0.
             time_usec: Master time of the frame, in µs.
         """
-        ...
 
     def discard(self) -> None:
         """Free the memory without sending."""
-        ...
 
 
 class InputPort(Protocol):
@@ -77,17 +75,14 @@ class InputPort(Protocol):
     @property
     def id(self) -> str:
         """The port's id."""
-        ...
 
     @property
     def data_type(self) -> DataType:
         """The type of its items."""
-        ...
 
     @property
     def connected(self) -> bool:
         """Whether the bench connects it to a stream."""
-        ...
 
     @property
     def sent_ns(self) -> int:
@@ -95,11 +90,9 @@ class InputPort(Protocol):
 
         0 where it is not known, and for other items.
         """
-        ...
 
     def set_throttle(self, items_per_sec: float) -> None:
         """Deliver at most this many items per second and skip the others; 0 delivers all."""
-        ...
 
     @property
     def metadata(self) -> Metadata:
@@ -107,7 +100,6 @@ class InputPort(Protocol):
 
         Metadata of commands to a device that their source sets in its `start()` come later.
         """
-        ...
 
     @property
     def taken(self) -> int:
@@ -115,12 +107,10 @@ class InputPort(Protocol):
 
         While an item is handled, its number in the stream is one less.
         """
-        ...
 
     @property
     def doubtful(self) -> bool:
         """Whether items may be lost that neither a later one nor the end has shown yet."""
-        ...
 
     on_item: Callable[[Any], object] | None
     """Called with each item; an exception in it fails the module."""
@@ -134,27 +124,22 @@ class OutputPort(Protocol):
     @property
     def id(self) -> str:
         """The port's id."""
-        ...
 
     @property
     def data_type(self) -> DataType:
         """The type of its items."""
-        ...
 
     @property
     def connected(self) -> bool:
         """Whether there are subscribers; without them items are checked and counted only."""
-        ...
 
     @property
     def frozen(self) -> bool:
         """Whether `start()` has returned, after which metadata must not change."""
-        ...
 
     @property
     def metadata(self) -> Metadata:
         """Metadata of the stream, to be set in `prepare()` (2.x scripts set it in `start()`)."""
-        ...
 
     def submit(self, item: StreamItem) -> None:
         """Send one item. Never waits: a subscriber with a full queue loses it.
@@ -162,7 +147,6 @@ class OutputPort(Protocol):
         Raises:
             StreamError: The item is not of the port's type, or the stream has ended.
         """
-        ...
 
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = ...) -> FrameLoan:
         """Loan shared memory for a frame, which saves a copy of its pixels.
@@ -174,7 +158,6 @@ class OutputPort(Protocol):
         Raises:
             StreamError: Such a frame cannot be sent, or memory is used up.
         """
-        ...
 
     def note_lost(self, count: int) -> None:
         """Report that the source lost items before they could be sent.
@@ -182,7 +165,6 @@ class OutputPort(Protocol):
         Args:
             count: How many; subscribers and recorders see a gap of that size.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,62 +200,50 @@ class ModuleContext(Protocol[SettingsT_co]):
     @property
     def name(self) -> str:
         """The module's name in the bench."""
-        ...
 
     @property
     def type_id(self) -> str:
         """The module's type."""
-        ...
 
     @property
     def settings(self) -> SettingsT_co:
         """The module's settings, checked."""
-        ...
 
     @property
     def inputs(self) -> Mapping[str, InputPort]:
         """Inputs by id."""
-        ...
 
     @property
     def outputs(self) -> Mapping[str, OutputPort]:
         """Outputs by id."""
-        ...
 
     @property
     def clock(self) -> Clock:
         """The master timer."""
-        ...
 
     @property
     def waiting(self) -> Waiting:
         """What a driver waits for: bytes and moments, in real and in virtual time."""
-        ...
 
     @property
     def log(self) -> logging.Logger:
         """The module's log; it is shown and recorded."""
-        ...
 
     @property
     def run_info(self) -> RunInfo:
         """Facts about the run."""
-        ...
 
     @property
     def device(self) -> DeviceEndpoint | None:
         """The device that the bench assigns to the module; None without one."""
-        ...
 
     @property
     def running(self) -> bool:
         """Whether the run lasts: True from `start()` until a stop is requested."""
-        ...
 
     @property
     def stop_asked(self) -> bool:
         """Whether a stop was requested; unlike `running`, reading it takes no virtual time."""
-        ...
 
     def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
         """Create a dataset in the recording.
@@ -285,7 +255,6 @@ class ModuleContext(Protocol[SettingsT_co]):
         Returns:
             The dataset; None when the run is not recorded.
         """
-        ...
 
     def fail(self, error: BaseException | str) -> None:
         """Report a failure of this module, which ends the run; may be called in any thread.
@@ -295,15 +264,12 @@ class ModuleContext(Protocol[SettingsT_co]):
         Args:
             error: What failed; an MlinkError brings its remedy along.
         """
-        ...
 
     def request_stop(self, reason: str) -> None:
         """Request the end of the run as a success; may be called in any thread."""
-        ...
 
     def set_status(self, text: str) -> None:
         """Show a short status text for this module while the run lasts."""
-        ...
 
     def report(self, key: str, value: float | str) -> None:
         """Add a figure to the summary and the recording of the run.
@@ -312,7 +278,6 @@ class ModuleContext(Protocol[SettingsT_co]):
             key: Its name, ending in its unit ("latency_p50_ms").
             value: The figure.
         """
-        ...
 
     def hint(self, text: str) -> None:
         """Add a hint to the summary: what may be wrong although nothing has failed.
@@ -320,7 +285,6 @@ class ModuleContext(Protocol[SettingsT_co]):
         Args:
             text: What it is, and what to do; shown after the module's name, if the run succeeds.
         """
-        ...
 
     def note_loss(self, what: str, remedy: str) -> None:
         """Report a loss that is no gap of a stream: a failure of a strict run, else a hint.
@@ -329,7 +293,6 @@ class ModuleContext(Protocol[SettingsT_co]):
             what: What was lost, how much and why; call once for each cause, with the total.
             remedy: What the user can do about it, as a sentence.
         """
-        ...
 
     def serve(self, timeout_usec: int = -1) -> None:
         """Wait for items and control messages, and dispatch them.
@@ -338,7 +301,6 @@ class ModuleContext(Protocol[SettingsT_co]):
             timeout_usec: Longest wait in µs; returns earlier when something was dispatched.
                 Negative serves until a stop is requested.
         """
-        ...
 
     def serve_for(self, duration_usec: int, step_usec: int) -> None:
         """Dispatch items and control messages for this whole time, in every phase.
@@ -350,7 +312,6 @@ class ModuleContext(Protocol[SettingsT_co]):
             duration_usec: The time in µs; 0 and less return at once.
             step_usec: Longest single wait in µs, as `serve` is called with.
         """
-        ...
 
     def call_later(self, delay_usec: int, call: Callable[[], object]) -> None:
         """Call a function once, from `serve`.
@@ -359,4 +320,3 @@ class ModuleContext(Protocol[SettingsT_co]):
             delay_usec: Time from now in µs.
             call: A function without arguments; an exception in it fails the module.
         """
-        ...

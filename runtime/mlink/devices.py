@@ -51,7 +51,6 @@ class DeviceProvider(Protocol):
         Raises:
             DeviceError: The device cannot be provided.
         """
-        ...
 
 
 class TableProblem(NamedTuple):
@@ -80,7 +79,6 @@ class TableProvider(Protocol):
             devices: All devices of the bench: key → device string.
             bench_dir: Folder of the bench file; relative paths start there.
         """
-        ...
 
     def open_together(
         self,
@@ -105,7 +103,6 @@ class TableProvider(Protocol):
         Raises:
             DeviceError: A device cannot be provided.
         """
-        ...
 
 
 class Reached(NamedTuple):
@@ -167,28 +164,22 @@ class SimulatedChip(Protocol):
 
     def pin(self, number: int) -> PinLevel:
         """Return what a pin reads, and what drives it."""
-        ...
 
     @property
     def registers(self) -> Mapping[str, int]:
         """The registers by name, as in the chip's data sheet, and "PC" (in bytes)."""
-        ...
 
     def memory(self, address: int, length: int, *, flash: bool = False) -> bytes:
         """Return a part of the data space, or of the flash."""
-        ...
 
     def symbol(self, name: str) -> ChipSymbol:
         """Return a variable or function of its firmware, by its name in the ELF file."""
-        ...
 
     def halt(self, pins: Sequence[int]) -> list[int]:
         """Stand still at each edge of pins from now on; return how many edges each pin has had."""
-        ...
 
     def take_edges(self) -> list[PinEdge]:
         """Return the edges of those pins since the last call; times in ns of virtual time."""
-        ...
 
 
 class Simulation(Protocol):
@@ -200,7 +191,6 @@ class Simulation(Protocol):
     @property
     def endpoints(self) -> Mapping[str, DeviceEndpoint]:
         """The devices by their keys in the bench."""
-        ...
 
     @property
     def pid(self) -> int:
@@ -208,11 +198,9 @@ class Simulation(Protocol):
 
         With `mlink.worker.place.answer_for_place` it lets the engine see where it stands.
         """
-        ...
 
     def fileno(self) -> int:
         """Descriptor that is readable when there is an answer; −1 if answers are there at once."""
-        ...
 
     def chip(self, name: str, elf: Path | None, check: Callable[[], None]) -> SimulatedChip:
         """Return a simulated board or chip.
@@ -225,7 +213,6 @@ class Simulation(Protocol):
         Raises:
             DeviceError: There is no such chip.
         """
-        ...
 
     def run_until(self, time_usec: int, stand_usec: int) -> None:
         """Ask for the simulation of all devices up to a time; returns at once.
@@ -238,7 +225,6 @@ class Simulation(Protocol):
             time_usec: Time of the next turn, µs.
             stand_usec: When to stand still if that is before the next turn, µs.
         """
-        ...
 
     def reached(self) -> Reached | None:
         """Return the answer to `run_until`; None while it is not there.
@@ -246,7 +232,6 @@ class Simulation(Protocol):
         Raises:
             DeviceError: The simulation has ended.
         """
-        ...
 
 
 @runtime_checkable
@@ -267,7 +252,6 @@ class SimulationProvider(Protocol):
 
         `table` is empty where the bench has none.
         """
-        ...
 
 
 class TablePart(NamedTuple):
@@ -293,7 +277,6 @@ class TableDescriber(Protocol):
         self, table: Mapping[str, Any], *, specs: Mapping[str, str]
     ) -> list[TablePart]:
         """Return the parts in a checked table; `specs` as for `open_together`."""
-        ...
 
 
 class FoundDevice(msgspec.Struct, frozen=True, kw_only=True):

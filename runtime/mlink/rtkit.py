@@ -24,11 +24,9 @@ class BusConnection(Protocol):
 
     def send_and_get_reply(self, message: Any, *, timeout: float | None = None) -> Any:
         """Send a call and return its reply."""
-        ...
 
     def close(self) -> None:
         """Close the connection."""
-        ...
 
 
 class RtkitUnavailableError(Exception):

@@ -40,7 +40,6 @@ class Registration(Protocol):
         Once this has returned, no call on a descriptor is running in another thread. A call at a
         moment may still be running.
         """
-        ...
 
 
 class Waiting(Protocol):
@@ -53,15 +52,12 @@ class Waiting(Protocol):
 
     def now_ns(self) -> int:
         """Return the present time, ns of CLOCK_MONOTONIC; virtual in virtual time."""
-        ...
 
     def on_readable(self, fd: int, call: OnReadable) -> Registration:
         """Call each time a descriptor is readable or hung up; cancel before closing it."""
-        ...
 
     def at(self, time_ns: int, call: Call) -> Registration:
         """Call once at a moment, as `now_ns` counts."""
-        ...
 
     def until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until `done` returns True; calls are made meanwhile.
@@ -72,19 +68,15 @@ class Waiting(Protocol):
         Returns:
             False when `timeout_s` is over.
         """
-        ...
 
     def look_again(self) -> None:
         """Let running `until` evaluate their conditions again."""
-        ...
 
     def settle(self) -> None:
         """Wait until the call that runs in another thread has ended, at most 5 s."""
-        ...
 
     def close(self) -> None:
         """Make no more calls."""
-        ...
 
 
 class Watch:

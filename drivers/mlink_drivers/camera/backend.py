@@ -171,7 +171,6 @@ class PacedCamera(Protocol):
 
     def due_ns(self) -> int:
         """Return when the next frame, or the end of the source, can be grabbed."""
-        ...
 
 
 @runtime_checkable
@@ -180,7 +179,6 @@ class ChangingPace(Protocol):
 
     def fileno(self) -> int:
         """Descriptor that is readable when `due_ns` has to be called again; −1 for none."""
-        ...
 
 
 @runtime_checkable
@@ -192,7 +190,6 @@ class Reporting(Protocol):
 
         Called in any thread between `open` and the end of `close`, also when the camera is gone.
         """
-        ...
 
 
 @runtime_checkable
@@ -201,7 +198,6 @@ class KnownLength(Protocol):
 
     def missing_at_end(self) -> int:
         """Return how many frames the source should still have had; called after END."""
-        ...
 
 
 class CameraBackend(Protocol):
@@ -229,7 +225,6 @@ class CameraBackend(Protocol):
             DeviceError: The device is absent, busy, silent or not permitted; with its address in
                 the message, and a remedy.
         """
-        ...
 
     def start(self) -> None:
         """Begin; called immediately before the first `grab`.
@@ -237,7 +232,6 @@ class CameraBackend(Protocol):
         Frames that are waiting must be discarded here if their stamps do not show their age; the
         caller drops frames with stamps before `start`. Generated sources begin to count here.
         """
-        ...
 
     def grab(self) -> Stamp | NoFrame:
         """Wait for the next frame, at most about 1 s; neither decode nor spin.
@@ -250,7 +244,6 @@ class CameraBackend(Protocol):
         Raises:
             DeviceError: The device is gone.
         """
-        ...
 
     def retrieve(self, into: NDArray[Any]) -> bool:
         """Decode the frame grabbed last; it need not be called for each frame.
@@ -262,11 +255,9 @@ class CameraBackend(Protocol):
         Returns:
             False if this picture is damaged and the next one may be good.
         """
-        ...
 
     def close(self) -> None:
         """Release the device; may be called twice, and after an `open` that failed."""
-        ...
 
 
 @runtime_checkable
@@ -275,7 +266,6 @@ class Adjustable(Protocol):
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
         """Set a control and read it back; called in the main thread while another thread grabs."""
-        ...
 
 
 def make_backend(

@@ -25,15 +25,12 @@ class Edges(Protocol):
 
     def position(self, time_usec: float) -> float:
         """Return the number of the edge at a time, as a fraction."""
-        ...
 
     def time_usec(self, edge: int) -> float:
         """Return when an edge was, or is expected."""
-        ...
 
     def use(self, edge: int) -> bool:
         """Note that a frame has an edge; return whether that is known to be lost."""
-        ...
 
     def unseen(self, *, is_over: bool = False) -> int:
         """Return how many more edges of frames were not known then, and are lost for sure.
@@ -41,7 +38,6 @@ class Edges(Protocol):
         Args:
             is_over: Whether no further edge comes.
         """
-        ...
 
 
 class TrainEdges:

@@ -20,23 +20,18 @@ class Channels(Protocol):
 
     def line_channel(self, line: int, board: str | None) -> str:
         """Return the channel on which a line's edges have the best times."""
-        ...
 
     def reading_channel(self, line: int, board: str | None) -> str:
         """Return the channel of a board's own reports on a line."""
-        ...
 
     def frame_stream(self, camera: str | None) -> str:
         """Return the stream of a camera's frames."""
-        ...
 
     def row_stream(self, table: str | None) -> str:
         """Return the stream of a module's rows."""
-        ...
 
     def columns(self, stream: str) -> list[str]:
         """Return the names of a row stream's columns."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

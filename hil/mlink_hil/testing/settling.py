@@ -36,23 +36,18 @@ class SettlingRun(Protocol):
 
     def now_usec(self) -> int:
         """Return the master time."""
-        ...
 
     def sleep(self, sec: float) -> None:
         """Let time pass."""
-        ...
 
     def processor_times(self) -> Snapshot:
         """Return a moment to count `starved_usec` from."""
-        ...
 
     def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
         """Return how long each process of the loop waited for a processor, in µs."""
-        ...
 
     def let_run(self) -> None:
         """Wait until no process of the loop waits for a processor."""
-        ...
 
 
 def settle(run: SettlingRun, watched: Iterable[str] = ()) -> None:

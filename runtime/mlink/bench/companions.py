@@ -28,33 +28,27 @@ class VirtualMoments(Protocol):
     @property
     def now_usec(self) -> int:
         """Master time in µs."""
-        ...
 
     def at(self, time_usec: int, call: Callable[[], object]) -> None:
         """Make a call at a master time in µs, before any module has a turn at that time.
 
         A time that has passed means the present; one after the end of the run is never reached.
         """
-        ...
 
     def wake(self, devices: Iterable[str]) -> None:
         """Give the modules that use these devices a turn, at the present time."""
-        ...
 
     def hold(self, module: str) -> None:
         """Give a module no turn until `release`; what it waits for is late by then."""
-        ...
 
     def release(self, module: str) -> None:
         """Give a module turns again."""
-        ...
 
     def settle(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait in real time until `done`; return False after the time-out.
 
         For what no process does in turns, such as the end of one.
         """
-        ...
 
 
 class RunView(Protocol):
@@ -71,23 +65,19 @@ class RunView(Protocol):
     @property
     def bench(self) -> Bench:
         """The bench that runs."""
-        ...
 
     @property
     def t0_ns(self) -> int:
         """Master time zero on CLOCK_MONOTONIC; 0 before the start."""
-        ...
 
     def wait_running(self, timeout_s: float) -> bool:
         """Wait until all modules have started; return False after a timeout."""
-        ...
 
     def worker_pid(self, module: str) -> int:
         """Return the process id of a module; 0 when it has ended or there is no such module.
 
         Companions that inject faults signal this process.
         """
-        ...
 
 
 class Companion(Protocol):
@@ -106,7 +96,6 @@ class Companion(Protocol):
         Returns:
             All problems; `Problem.where` names the key.
         """
-        ...
 
     def accompany(self, given: Any, run: RunView) -> AbstractContextManager[object]:
         """Return a context manager that spans the run.
@@ -118,7 +107,6 @@ class Companion(Protocol):
             given: The value of its key, which `check` has found valid.
             run: The run, for as long as the context lasts.
         """
-        ...
 
 
 def take_companions(table: Table) -> dict[str, Any]:

@@ -30,7 +30,6 @@ class LabTableCheck(Protocol):
             given: The table, as TOML gives it.
             devices: The file's devices: key → device string.
         """
-        ...
 
 
 class Lab(NamedTuple):

@@ -28,7 +28,6 @@ class BenchTableCheck(Protocol):
             given: The table, as TOML gives it.
             bench: The bench, whose other parts are valid.
         """
-        ...
 
 
 def take_others(table: Table) -> dict[str, Any]:

@@ -27,20 +27,15 @@ class RunControl(Protocol):
 
     def prepare(self, run_uuid: bytes, wait: Wait) -> None:
         """Let others prepare, before the modules do."""
-        ...
 
     def await_start(self, wait: Wait) -> StartAt | None:
         """Return when to start, all modules having prepared; None when the run ends meanwhile."""
-        ...
 
     def started(self, t0_ns: int) -> Figures:
         """Let others start: master time has begun."""
-        ...
 
     def look(self) -> None:
         """Handle what has come; called about four times a second while the run lasts."""
-        ...
 
     def ended(self, *, success: bool) -> None:
         """Let others stop: the run ends, its modules are stopped next."""
-        ...

@@ -142,12 +142,9 @@ class RunObserver(Protocol):
 
     def on_status(self, status: RunStatus) -> None:
         """Receive a snapshot, about four times a second and at each change of phase."""
-        ...
 
     def on_log(self, module: str, level: int, message: str) -> None:
         """Receive a line of a module's log (`logging` levels); module "" is the engine."""
-        ...
 
     def on_output(self, module: str, text: str) -> None:
         """Receive a line that a script printed."""
-        ...

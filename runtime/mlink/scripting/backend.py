@@ -40,35 +40,27 @@ class LinkEvents(Protocol):
     @property
     def has_settings_window(self) -> bool:
         """Whether `show_settings` shows anything."""
-        ...
 
     def prepare(self) -> bool:
         """Prepare for a run; return False to refuse it."""
-        ...
 
     def start(self) -> None:
         """Begin the run."""
-        ...
 
     def stop(self) -> None:
         """End the run."""
-        ...
 
     def show_settings(self) -> None:
         """Show the module's own settings window, if it has one."""
-        ...
 
     def show_display(self) -> bool:
         """Show the module's own display window; return False if it has none."""
-        ...
 
     def save_settings(self, base_dir: Path) -> bytes:
         """Return the settings, in the module's own format."""
-        ...
 
     def load_settings(self, data: bytes, base_dir: Path) -> bool:
         """Restore settings that `save_settings` returned; return False when they do not fit."""
-        ...
 
 
 class LinkBackend(Protocol):
@@ -83,16 +75,13 @@ class LinkBackend(Protocol):
     @property
     def context(self) -> ModuleContext[Any]:
         """The module's context: clock, `running`, delayed calls, failures."""
-        ...
 
     @property
     def phase(self) -> LinkPhase:
         """Where the module is in its life."""
-        ...
 
     def attach(self, events: LinkEvents) -> None:
         """Send requests of the engine to `events` from now on."""
-        ...
 
     def register_input(self, id: str, title: str, data_type: DataType) -> mlink.module.InputPort:
         """Declare an input port to the engine.
@@ -102,15 +91,12 @@ class LinkBackend(Protocol):
             title: Title for people.
             data_type: Type of the items that it receives.
         """
-        ...
 
     def register_output(self, id: str, title: str, data_type: DataType) -> mlink.module.OutputPort:
         """Declare an output port to the engine; arguments as for `register_input`."""
-        ...
 
     def signal_idle(self) -> None:
         """Report to the engine that all ports are declared."""
-        ...
 
     def serve_until_shutdown(self, event: Callable[[], object] | None, period_usec: int) -> None:
         """Serve data and the engine until the engine ends the process.
@@ -119,19 +105,15 @@ class LinkBackend(Protocol):
             event: Called about every `period_usec`; None calls nothing.
             period_usec: Time between two calls of `event`, in µs.
         """
-        ...
 
     def root_group(self) -> Group:
         """Return the recording's root group; without a recording, a temporary folder."""
-        ...
 
     def create_dataset(self, preferred_name: str) -> Dataset:
         """Create a dataset, saved when the run ends; a number is appended to a name in use."""
-        ...
 
     def keep(self, unit: Dataset | Group) -> None:
         """Save a dataset or group that the script created, when the run ends."""
-        ...
 
     def create_synchronizer(
         self, expected_frequency_hz: float, id: str
@@ -142,11 +124,9 @@ class LinkBackend(Protocol):
             expected_frequency_hz: Sampling rate of the device in Hz; 0 when it is not known.
             id: Name of the tsync file; empty takes the default.
         """
-        ...
 
     def close(self) -> None:
         """Disconnect from the engine; called when the process ends."""
-        ...
 
 
 BACKEND_VARIABLE = "MLINK_LINK_BACKEND"

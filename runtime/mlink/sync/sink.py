@@ -11,11 +11,9 @@ class PairSink(Protocol):
 
     def write(self, device_usec: int, master_usec: int) -> None:
         """Record one pair, in µs."""
-        ...
 
     def close(self) -> None:
         """Finish writing; called once, when the synchroniser stops."""
-        ...
 
 
 class TsyncPairSink:

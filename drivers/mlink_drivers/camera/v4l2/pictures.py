@@ -97,11 +97,9 @@ class Pictures(Protocol):
 
         `shape` and `dtype` are known after the first good one.
         """
-        ...
 
     def write(self, data: Bytes, into: NDArray[Any]) -> bool:
         """Write a picture to an array of this shape and type; return False if it is damaged."""
-        ...
 
 
 def pictures_of(name: str, form: PictureFormat, source: str, *, convert: bool) -> Pictures:

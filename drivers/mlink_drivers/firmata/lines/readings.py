@@ -46,7 +46,6 @@ class ChipListener(Protocol):
 
     def take(self, message: Message, arrival_ns: int) -> bool:
         """Handle a message; return False when it is not of the extension."""
-        ...
 
 
 class Readings:

@@ -58,15 +58,12 @@ class SessionListener(Protocol):
 
     def on_message(self, message: Message, arrival_ns: int) -> None:
         """Handle a message whose first byte arrived at `arrival_ns` (ns of CLOCK_MONOTONIC)."""
-        ...
 
     def on_loss(self, error: DeviceError) -> None:
         """Handle the loss of the board; called once per connection."""
-        ...
 
     def on_fault(self, error: Exception) -> None:
         """Handle an exception that `on_message` raised; the session goes on reading."""
-        ...
 
 
 class SessionStatistics(msgspec.Struct):

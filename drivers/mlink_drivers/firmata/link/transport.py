@@ -47,27 +47,22 @@ class Transport(Protocol):
     @property
     def address(self) -> str:
         """What is opened, for messages."""
-        ...
 
     @property
     def baud_rate(self) -> int:
         """Bits per second on the wire."""
-        ...
 
     @property
     def adapter_latency_usec(self) -> int:
         """Longest time that the adapter holds received bytes back."""
-        ...
 
     @property
     def latency_report(self) -> str:
         """A sentence about the adapter's latency, for the log."""
-        ...
 
     @property
     def can_change_baud_rate(self) -> bool:
         """Whether `set_baud_rate` changes the rate on the wire."""
-        ...
 
     def set_baud_rate(self, baud_rate: int) -> None:
         """Change the rate of the open line.
@@ -76,7 +71,6 @@ class Transport(Protocol):
             DeviceLostError: The line is closed.
             OSError: The line refuses the rate.
         """
-        ...
 
     def open(self) -> None:
         """Open the line exclusively.
@@ -84,11 +78,9 @@ class Transport(Protocol):
         Raises:
             DeviceError: It cannot be opened; the message has the reason.
         """
-        ...
 
     def fileno(self) -> int:
         """Descriptor to poll for input."""
-        ...
 
     def read(self) -> bytes:
         """Return the bytes received so far, b"" when there are none.
@@ -96,7 +88,6 @@ class Transport(Protocol):
         Raises:
             DeviceLostError: The device is gone.
         """
-        ...
 
     def write(self, data: bytes) -> None:
         """Send all of `data`.
@@ -104,15 +95,12 @@ class Transport(Protocol):
         Raises:
             DeviceLostError: The device is gone or accepts no data.
         """
-        ...
 
     def discard_input(self) -> None:
         """Discard the bytes received so far."""
-        ...
 
     def close(self) -> None:
         """Close the descriptor; may be called again."""
-        ...
 
 
 class SerialTransport:

@@ -31,23 +31,18 @@ class PinBoard(Protocol):
 
     def send(self, data: bytes) -> None:
         """Send encoded messages."""
-        ...
 
     def is_sampling(self) -> bool:
         """Whether callbacks are called."""
-        ...
 
     def pulls_up_by_write(self, board_pin: int) -> bool:
         """Whether a high value written to an input switches its pull-up on."""
-        ...
 
     def servo_config(self, pin: int) -> None:
         """Make a digital pin a servo."""
-        ...
 
     def report_callback_error(self, error: Exception) -> None:
         """Report an exception that a callback raised."""
-        ...
 
 
 class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library

@@ -48,7 +48,6 @@ class Probe(Protocol):
 
     def registers(self) -> dict[str, int]:
         """Return PC (in bytes), SP, SREG, R0 to R31 and the I/O registers, by name."""
-        ...
 
     def memory(self, address: int, length: int, *, flash: bool) -> bytes:
         """Return a part of the memory.
@@ -61,7 +60,6 @@ class Probe(Protocol):
         Raises:
             DeviceError: The processor has no such memory.
         """
-        ...
 
 
 class Board(ABC):

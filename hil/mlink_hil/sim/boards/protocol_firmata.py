@@ -41,19 +41,15 @@ class Pins(Protocol):
 
     def set_output(self, pin: int, level: bool) -> None:
         """Make a pin an output at a level."""
-        ...
 
     def set_input(self, pin: int, *, pull_up: bool) -> None:
         """Make a pin an input, with or without its pull-up."""
-        ...
 
     def level(self, pin: int) -> bool:
         """Return the level of a pin."""
-        ...
 
     def volts(self, pin: int) -> float:
         """Return the voltage of a pin, 0 to 5 V."""
-        ...
 
 
 def modes_of(pin: int) -> list[tuple[int, int]]:

@@ -32,30 +32,24 @@ class Runner(Protocol):
     @property
     def next_event(self) -> int | None:
         """The common cycle that the program should wake up for; None without one."""
-        ...
 
     @property
     def quiet_until(self) -> int:
         """A common cycle up to which nothing happens by itself."""
-        ...
 
     @property
     def halts(self) -> bool:
         """Whether an edge may halt it."""
-        ...
 
     @property
     def has_halted(self) -> bool:
         """Whether an edge has halted it."""
-        ...
 
     def run_until(self, cycle: int) -> None:
         """Simulate up to a common cycle, not beyond."""
-        ...
 
     def stand(self, cycle: int, at: int) -> int:
         """Simulate towards a common cycle; return where it stands: `at`, or an edge before."""
-        ...
 
 
 class CommonClock:

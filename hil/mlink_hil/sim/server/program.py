@@ -168,11 +168,9 @@ class Program(Protocol):
 
     def boot(self) -> None:
         """Boot all boards and switch them on together."""
-        ...
 
     def run(self) -> None:
         """Run the boards until the end."""
-        ...
 
 
 def live(program: Program, ready: messages.Ready, begin: Callable[[], None] = lambda: None) -> None:

@@ -34,15 +34,12 @@ class BoardTime(Protocol):
             cycle: How far the board has run.
             powered: Whether it runs; without power its clock stands still.
         """
-        ...
 
     def time_ns(self, cycle: int) -> int:
         """Return the time of a cycle of the board, ns of CLOCK_MONOTONIC."""
-        ...
 
     def skew(self, cycle: int, ppm: float) -> None:
         """Let the board's clock run fast by `ppm` parts per million from `cycle` on."""
-        ...
 
 
 class Requests:

@@ -40,19 +40,15 @@ class SeenRun(Protocol):
 
     def now_usec(self) -> int:
         """Return the master time."""
-        ...
 
     def to_usec(self, monotonic_ns: int) -> int:
         """Return the master time of a moment on CLOCK_MONOTONIC."""
-        ...
 
     def processor_times(self) -> Snapshot:
         """Return a moment to count `starved_usec` from."""
-        ...
 
     def starved_usec(self, since: Snapshot | None = None) -> dict[str, int]:
         """Return how long each process of the loop waited for a processor, in µs."""
-        ...
 
 
 class Sight:

@@ -34,11 +34,9 @@ class Window(Protocol):
         Args:
             picture: Grey (H, W) or colour (H, W, 3; BGR), 8 bits.
         """
-        ...
 
     def close(self) -> None:
         """Close the window."""
-        ...
 
 
 class HighguiWindow:

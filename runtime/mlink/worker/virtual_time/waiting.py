@@ -17,7 +17,6 @@ class Turns(Protocol):
 
     def pause(self, until_usec: int) -> bool:
         """Let others run until a time; return False when the run is over for this module."""
-        ...
 
 
 class _Alarm:
