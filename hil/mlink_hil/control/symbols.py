@@ -30,11 +30,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Elf:
-    """The symbols of a firmware, and what it puts into the flash.
-
-    Args:
-        path: The file.
-    """
+    """The symbols of a firmware, and what it puts into the flash."""
 
     path: Path
     flash: list[tuple[int, bytes]] = field(default_factory=list)

@@ -160,12 +160,7 @@ class Injector:
             return self._now_usec()
 
     def refuse(self, fault: Fault, error: MlinkError) -> None:
-        """Record and log that a fault could not be made, or not be ended.
-
-        Args:
-            fault: The fault.
-            error: Why.
-        """
+        """Record and log that a fault could not be made, or not be ended."""
         with self._lock:
             self._note(self._now_usec(), "failed", fault)
         log.warning("fault %s of %s was not made: %s", fault.kind, fault.target, error.message)

@@ -86,12 +86,7 @@ def step(
 
 
 class StepConsole:
-    """The commands of `mlink step`.
-
-    Args:
-        run: The run, which stands still.
-        show: Prints a line.
-    """
+    """The commands of `mlink step`."""
 
     def __init__(self, run: Run, show: Callable[[str], object]) -> None:
         self._run = run

@@ -106,14 +106,7 @@ class ReporterLogHandler(logging.Handler):
 
 
 class Reporter:
-    """Keeps the run's status and passes it to the observer and the recording.
-
-    Args:
-        bench: The bench that runs.
-        streams: Its streams.
-        observer: Called with status, logs and printed lines.
-        kind: Kind of time, as in `RunResult.time`.
-    """
+    """Keeps the run's status and passes it to the observer and the recording."""
 
     def __init__(
         self, bench: Bench, streams: Streams, observer: RunObserver, *, kind: str = "real"
@@ -305,13 +298,7 @@ class Reporter:
     def result(
         self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]
     ) -> RunResult:
-        """Return the run's result.
-
-        Args:
-            failures: The run's failures; without any it is a success.
-            stop_reason: Why it ended.
-            workers: The workers, with their final counts.
-        """
+        """Return the run's result."""
         self._gather(workers)
         self._gap_warnings.conclude(self._status.streams, _died(workers))
         for stream in self._status.streams:

@@ -20,11 +20,7 @@ class Gap:
 
 
 class StreamAccount:
-    """Counts one stream's items by their numbers, wherever on the way some were lost.
-
-    Args:
-        stream: Its name, "module.port".
-    """
+    """Counts one stream's items by their numbers, wherever on the way some were lost."""
 
     def __init__(self, stream: str) -> None:
         self.stream = stream

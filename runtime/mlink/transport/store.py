@@ -120,11 +120,7 @@ class StoreWriter:
 
 
 class StoreReader:
-    """The subscriber's end; takes the items in their order.
-
-    Args:
-        fd: The store.
-    """
+    """The subscriber's end; takes the items in their order."""
 
     __slots__ = ("_given_back", "_next", "fd")
 
@@ -135,10 +131,6 @@ class StoreReader:
 
     def take(self, size: int, *, wraps: bool) -> bytes:
         """Return the next item; its memory is free then.
-
-        Args:
-            size: Its size in bytes.
-            wraps: Whether the ring begins again with it.
 
         Raises:
             StreamError: It is not there.

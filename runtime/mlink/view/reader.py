@@ -46,11 +46,7 @@ class Answer(msgspec.Struct):
 
 
 class Reader:
-    """The program's end: starts the process, asks it one question at a time.
-
-    Args:
-        path: The folder of the recording.
-    """
+    """The program's end: starts the process, asks it one question at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

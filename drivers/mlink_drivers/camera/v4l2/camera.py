@@ -47,11 +47,7 @@ _LOSES_UNSEEN = "uvcvideo"
 
 
 class V4L2Camera:
-    """One /dev/videoN; implements CameraBackend and Adjustable.
-
-    Args:
-        ioctl: Replaces the system's ioctl in tests.
-    """
+    """One /dev/videoN; implements CameraBackend and Adjustable."""
 
     def __init__(self, ioctl: Ioctl = system_ioctl) -> None:
         self._ioctl = ioctl

@@ -89,12 +89,7 @@ class BoardCount:
         return self._doubted not in (None, self._known)
 
     def take(self, total: int, *, checked: bool) -> int:
-        """Return how many are known to be new; none of those before the first message.
-
-        Args:
-            total: The count.
-            checked: Whether the message had a check value.
-        """
+        """Return how many are known to be new; none of those before the first message."""
         total %= _COUNT
         before, self._doubted = self._doubted, total
         if self._known is None:

@@ -105,12 +105,7 @@ class BoardFaults:
         return True
 
     def drive(self, pin: int, level: bool | None) -> None:
-        """Drive a pin from outside; a stuck one follows when it is freed.
-
-        Args:
-            pin: Its number.
-            level: True for 5 V, False for ground, None to release it.
-        """
+        """Drive a pin from outside; a stuck one follows when it is freed."""
         self._wanted[pin] = level
         if pin not in self._stuck:
             self._board.drive(pin, level)

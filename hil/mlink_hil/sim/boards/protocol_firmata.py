@@ -68,13 +68,7 @@ def modes_of(pin: int) -> list[tuple[int, int]]:
 
 
 class FirmataFirmware:
-    """The firmware; a reset replaces it by a new one.
-
-    Args:
-        pins: The board's pins.
-        send: Called with bytes for the host.
-        bus: The devices on the board's I2C bus.
-    """
+    """The firmware; a reset replaces it by a new one."""
 
     def __init__(
         self, pins: Pins, send: Callable[[bytes], None], bus: I2cBus | None = None

@@ -251,12 +251,7 @@ def _next_frame(cycle: int) -> int:
 
 
 def make_adapter(plan: BoardPlan, *, in_turns: bool) -> Adapter:
-    """Return the adapter of a board.
-
-    Args:
-        plan: The board.
-        in_turns: Whether it is simulated in virtual time.
-    """
+    """Return the adapter of a board."""
     match plan.adapter:
         case "usb":
             return UsbAdapter()

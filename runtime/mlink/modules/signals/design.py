@@ -71,12 +71,7 @@ def is_stable(found: NDArray[np.float64]) -> bool:
 
 
 class Filter:
-    """Filters blocks of samples, with a state for each channel that goes on from block to block.
-
-    Args:
-        found: The sections.
-        channels: Number of channels.
-    """
+    """Filters blocks of samples, with a state for each channel that goes on from block to block."""
 
     def __init__(self, found: NDArray[np.float64], channels: int) -> None:
         self._sections = found

@@ -45,14 +45,7 @@ _MOST_HINTS = 20
 
 
 class VirtualHost(ModuleHost):
-    """Implements `mlink.module.ModuleContext` in virtual time.
-
-    Args:
-        spec: The worker's spec, with its tape and quiet outputs.
-        settings: The module's settings.
-        channel: The control channel to the engine.
-        doorbell: Rung by sources of streams in shared memory.
-    """
+    """Implements `mlink.module.ModuleContext` in virtual time."""
 
     def __init__(
         self,

@@ -36,13 +36,7 @@ class _Alarm:
 
 
 class VirtualWaiting:
-    """Implements `mlink.waiting.Waiting`; its moments are exact to the µs.
-
-    Args:
-        time: Virtual time, µs.
-        turns: Lets other modules run while a driver waits.
-        fail: Called with an exception of a call.
-    """
+    """Implements `mlink.waiting.Waiting`; its moments are exact to the µs."""
 
     is_virtual = True
     granted: Granted | None = None
