@@ -126,6 +126,11 @@ def find_again(
     A USB device is found by its identity, whatever its new address; a link, a pseudo-terminal
     or the socket of a simulated board (unix://PATH) when its path exists again. Another URL is
     returned unchanged.
+
+    Args:
+        spec: Device string of the bench.
+        before: Identity of the board when it was opened.
+        ports: Lists the ports that are present.
     """
     scheme, separator, path = spec.partition("://")
     if separator and scheme != "unix":

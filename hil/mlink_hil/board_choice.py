@@ -106,7 +106,14 @@ def choose_board(name: str, spec: str, log: logging.Logger) -> BoardChoice:
 def board_endpoint(
     name: str, spec: str, ready: Ready, *, adapter: str = "no adapter"
 ) -> DeviceEndpoint:
-    """Return the endpoint of a running board."""
+    """Return the endpoint of a running board.
+
+    Args:
+        name: The board's name in the bench file.
+        spec: Its device string.
+        ready: The ready message of its program.
+        adapter: What is between its serial line and the host.
+    """
     return DeviceEndpoint(
         name=name,
         spec=spec,

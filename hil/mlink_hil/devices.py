@@ -41,6 +41,12 @@ class VirtualDevices:
     ) -> AbstractContextManager[DeviceEndpoint]:
         """Return a context manager that starts a device and ends it on exit.
 
+        Args:
+            name: The device's name in the bench file.
+            spec: Device string, such as "virtual:uno?firmware=standard".
+            work_dir: Folder of the run, for sockets and ports.
+            log: Receives what the device's program reports.
+
         Raises:
             DeviceError: There is no such device. What is wrong with its options or its start is
                 raised on entering the context.
@@ -61,13 +67,24 @@ class VirtualDevices:
     def check_table(
         self, table: Mapping[str, Any], *, devices: Mapping[str, str], bench_dir: Path
     ) -> list[TableProblem]:
-        """Return the problems of a `[virtual]` table."""
+        """Return the problems of a `[virtual]` table.
+
+        Args:
+            table: The parts by name, as the bench file has them.
+            devices: Device strings of the whole bench, by name.
+            bench_dir: Folder that paths in the table are relative to.
+        """
         return [TableProblem(*each) for each in check_table(table, devices, bench_dir)]
 
     def describe_table(
         self, table: Mapping[str, Any], *, specs: Mapping[str, str]
     ) -> list[TablePart]:
-        """Return the parts of a `[virtual]` table, what each is wired to and why it is left out."""
+        """Return the parts of a `[virtual]` table, what each is wired to and why it is left out.
+
+        Args:
+            table: The parts by name, already checked.
+            specs: Device strings of this scheme that the run uses, by name.
+        """
         parts = read_parts(table)
         boards = kinds_of(specs)
         absent = left_out(parts, boards, [name for name in specs if name not in boards])
@@ -89,6 +106,14 @@ class VirtualDevices:
         """Return a context manager that starts the devices which a `[virtual]` table wires.
 
         The other devices are not among the endpoints; `open` starts each of them.
+
+        Args:
+            specs: Device strings of this scheme that the run uses, by name.
+            table: The parts by name, already checked.
+            devices: Device strings of the whole bench, by name.
+            bench_dir: Folder that paths in the table are relative to.
+            work_dir: Folder of the run, for sockets, ports and plans.
+            log: Receives which parts are left out, and what the program reports.
         """
         return open_wired(specs, table, bench_dir=bench_dir, work_dir=work_dir, log=log)
 
@@ -102,5 +127,14 @@ class VirtualDevices:
         work_dir: Path,
         log: logging.Logger,
     ) -> AbstractContextManager[Simulation]:
-        """Return a context manager of all devices of this scheme, in virtual time."""
+        """Return a context manager of all devices of this scheme, in virtual time.
+
+        Args:
+            specs: Device strings of this scheme that the run uses, by name.
+            table: The parts by name, already checked.
+            devices: Device strings of the whole bench, by name.
+            bench_dir: Folder that paths in the table are relative to.
+            work_dir: Folder of the run, for sockets and plans.
+            log: Receives which parts are left out, and what the program reports.
+        """
         return simulate(specs, table, bench_dir=bench_dir, work_dir=work_dir, log=log)

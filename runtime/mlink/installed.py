@@ -13,7 +13,11 @@ from typing import Any
 
 
 def entry_points(**wanted: Any) -> metadata.EntryPoints:
-    """Return the entry points that match, as `importlib.metadata.entry_points` does."""
+    """Return the entry points that match, as `importlib.metadata.entry_points` does.
+
+    Args:
+        wanted: Attributes of the entry points, such as `group` and `name`.
+    """
     return _found(tuple(sys.path), tuple(wanted.items()))
 
 

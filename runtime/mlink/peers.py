@@ -24,7 +24,11 @@ def user_of(connection: socket.socket) -> int:
 
 
 def is_trusted(connection: socket.socket) -> bool:
-    """Return whether the process at the other end belongs to this user, or to root."""
+    """Return whether the process at the other end belongs to this user, or to root.
+
+    Args:
+        connection: As for `user_of`.
+    """
     try:
         user_of(connection)
     except OSError:  # of another user, or it has gone

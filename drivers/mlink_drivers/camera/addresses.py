@@ -46,6 +46,10 @@ def scheme_of(address: str) -> str:
 def find_backend(address: str, points: Points | None = None) -> EntryPoint:
     """Return the entry point of the backend that opens an address.
 
+    Args:
+        address: Address with the backend's scheme.
+        points: Returns the entry points to search, by default those that are installed.
+
     Raises:
         DeviceError: No backend has this scheme; the remedy names those that exist.
     """

@@ -177,6 +177,10 @@ def why_not_virtual(settings: CameraSettings, device: str) -> str:
     """Return why a camera cannot run in virtual time; "" if it can.
 
     Backends are imported only here, for benches that ask for virtual time.
+
+    Args:
+        settings: The module's settings.
+        device: Device string of the bench; "" for the numbered camera of the settings.
     """
     from mlink_drivers.camera.backend import PacedCamera, make_backend, shown_address
 

@@ -36,6 +36,10 @@ def layout_of(frame: Any, source: str) -> Layout:
     Grey stays grey with the values of the source, which has 9 to 16 bits in 16. Colour of more
     than 8 bits is scaled to 16.
 
+    Args:
+        frame: An `av.VideoFrame`.
+        source: Name of the source for messages.
+
     Raises:
         DeviceError: Its pixels are no whole numbers of at most 16 bits.
     """

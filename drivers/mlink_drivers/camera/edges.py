@@ -33,7 +33,11 @@ class Edges(Protocol):
         """Note that a frame has an edge; return whether that is known to be lost."""
 
     def unseen(self, *, is_over: bool = False) -> int:
-        """Return how many more edges of frames were not known then, and are lost for sure."""
+        """Return how many more edges of frames were not known then, and are lost for sure.
+
+        Args:
+            is_over: Whether no further edge comes.
+        """
 
 
 class TrainEdges:

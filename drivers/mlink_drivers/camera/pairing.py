@@ -179,7 +179,13 @@ class Pairing:
         return self._decide(held, position, steps)
 
     def _decide(self, held: _Held, position: float | None, steps: int) -> Verdict:
-        """Decide on the held frame."""
+        """Decide on the held frame.
+
+        Args:
+            held: The frame.
+            position: Of the frame after it; None where there is none.
+            steps: By which that one's number is higher.
+        """
         assert self.last_edge is not None
         free = math.floor(held.position)  # the last edge that it can have: no stamp is early
         often_without = self._without > self._late

@@ -103,7 +103,12 @@ class FrameRate:
 
 
 class RateWatch:
-    """Compares the measured rate with the expected one, over windows of at least two seconds."""
+    """Compares the measured rate with the expected one, over windows of at least two seconds.
+
+    Args:
+        expected: Frames per second.
+        tolerance: Relative deviation that is allowed.
+    """
 
     def __init__(self, expected: float, tolerance: float) -> None:
         self.measured = 0.0

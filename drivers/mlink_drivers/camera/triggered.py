@@ -208,6 +208,10 @@ class FrameTrigger:
     def take(self, stamp_ns: int, number: int) -> tuple[Verdict | None, Verdict]:
         """Take a frame.
 
+        Args:
+            stamp_ns: The driver's time stamp, on CLOCK_MONOTONIC.
+            number: The camera's own number of it; −1 without one.
+
         Returns:
             The verdict on the frame that was held, if there was one, and that on this frame.
 

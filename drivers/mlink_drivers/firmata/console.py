@@ -281,7 +281,12 @@ class BoardConsole(ClosesOnExit):
         self._print(replies[-1].data.hex(" ") if replies else "no device answers")
 
     def _exchange(self, data: bytes, *, keep: bool = False) -> list[Message] | None:
-        """Send messages that end with a query of pin 0; return what comes until its answer."""
+        """Send messages that end with a query of pin 0; return what comes until its answer.
+
+        Args:
+            data: The messages.
+            keep: Whether what came before counts as well.
+        """
         with self._answered:
             self._states.pop(0, None)
             if not keep:

@@ -33,6 +33,10 @@ _WRITE_S: Final = 2.0
 class Board:
     """The serial line of a board; open until `close`.
 
+    Args:
+        address: A serial port or pseudo-terminal.
+        baud_rate: Bits per second.
+
     Raises:
         DeviceError: It cannot be opened.
     """

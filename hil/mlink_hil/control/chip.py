@@ -59,6 +59,12 @@ class Registers(dict[str, int]):
 class Chip(VirtualBoard):
     """A simulated chip or board; implements `mlink.devices.SimulatedChip`.
 
+    Args:
+        name: Its name in the bench.
+        place: Where it is.
+        elf: ELF file of its firmware; None takes the firmware if that is one.
+        check: Raises an error where the run does not stand still.
+
     Raises:
         DeviceError: No program listens at the control socket.
     """
@@ -75,7 +81,11 @@ class Chip(VirtualBoard):
         self._one_at_a_time = threading.Lock()
 
     def pin(self, number: int) -> PinLevel:
-        """Return what a pin reads, and what drives it."""
+        """Return what a pin reads, and what drives it.
+
+        Args:
+            number: 0 to 19; 14 is A0.
+        """
         state = self.read(number)
         return PinLevel(state.level, state.output, state.driven)
 

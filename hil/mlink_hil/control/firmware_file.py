@@ -63,6 +63,10 @@ def read_file(path: Path) -> bytes:
 class ElfFile:
     """An ELF file of an AVR.
 
+    Args:
+        path: For messages.
+        data: Its content.
+
     Raises:
         DeviceError: It is none, or is for another processor.
     """

@@ -48,6 +48,11 @@ class LockstepSimulation:
     def chip(self, name: str, elf: Path | None, check: Callable[[], None]) -> Chip:
         """Return a board or chip, connected to until `close`.
 
+        Args:
+            name: Its name in the bench.
+            elf: ELF file of its firmware; None takes the firmware if that is one.
+            check: Raises an error where the run does not stand still.
+
         Raises:
             DeviceError: There is no such chip.
         """

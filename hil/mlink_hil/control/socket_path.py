@@ -12,7 +12,12 @@ _LONGEST_PATH = 107
 
 
 def control_path(work_dir: Path, name: str) -> Path:
-    """Return the path of the control socket of a simulated board or chip."""
+    """Return the path of the control socket of a simulated board or chip.
+
+    Args:
+        work_dir: Folder of the run.
+        name: The board's name in the bench file.
+    """
     return work_dir / f"{name}.sock"
 
 

@@ -30,7 +30,11 @@ class Place(NamedTuple):
 
 @dataclass
 class Elf:
-    """The symbols of a firmware, and what it puts into the flash."""
+    """The symbols of a firmware, and what it puts into the flash.
+
+    Args:
+        path: The file.
+    """
 
     path: Path
     flash: list[tuple[int, bytes]] = field(default_factory=list)

@@ -28,6 +28,10 @@ class _When(msgspec.Struct):
 def read_faults(given: Any, bench: Bench) -> tuple[list[Scheduled], list[Problem]]:
     """Read faults.
 
+    Args:
+        given: The value of the key `faults`.
+        bench: The bench that the faults are for.
+
     Returns:
         The faults, in order of time, and all problems found.
     """
@@ -96,7 +100,13 @@ def _wrong_times(when: _When) -> list[str]:
 
 
 def wrong_target(fault: Fault, bench: Bench, where: str = "") -> Problem | None:
-    """Return why a fault cannot have its target; None when it can."""
+    """Return why a fault cannot have its target; None when it can.
+
+    Args:
+        fault: The fault.
+        bench: The bench.
+        where: The fault's place in the bench file, for the problem.
+    """
     if fault.needs == "module":
         if fault.target in bench.modules:
             return None

@@ -160,7 +160,12 @@ class Injector:
             return self._now_usec()
 
     def refuse(self, fault: Fault, error: MlinkError) -> None:
-        """Record and log that a fault could not be made, or not be ended."""
+        """Record and log that a fault could not be made, or not be ended.
+
+        Args:
+            fault: The fault.
+            error: Why.
+        """
         with self._lock:
             self._note(self._now_usec(), "failed", fault)
         log.warning("fault %s of %s was not made: %s", fault.kind, fault.target, error.message)

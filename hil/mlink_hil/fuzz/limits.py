@@ -93,7 +93,12 @@ class _Keys(Places):
 
 
 def check_limits(given: Any, bench: Bench) -> list[Problem]:
-    """Return the problems of a `[fuzz]` table (an entry point of `mlink.bench_tables`)."""
+    """Return the problems of a `[fuzz]` table (an entry point of `mlink.bench_tables`).
+
+    Args:
+        given: The table as read.
+        bench: The bench that it is for.
+    """
     if not isinstance(given, dict):
         return [Problem(f"[{TABLE}]", f"{shown(given)} is not a table", "Write a table [fuzz].")]
     problems, where = Problems(bench.path), _Keys()

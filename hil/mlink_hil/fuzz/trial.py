@@ -52,7 +52,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def try_once(task: Task, draw: Draw, folder: Path) -> Verdict:
-    """Make a trial in this process, which is a child of the search and does nothing else."""
+    """Make a trial in this process, which is a child of the search and does nothing else.
+
+    Args:
+        task: What to try.
+        draw: The seed and its kinds.
+        folder: Receives the recordings.
+    """
     try:
         return _run_tests(task, draw, folder) if task.tests else _run(task, draw, folder)
     except MlinkError as error:

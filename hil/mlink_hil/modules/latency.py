@@ -69,6 +69,9 @@ class EdgeMatcher:
         """Add an answer; ignored without a stimulus, as when a script sets its line up.
 
         One that is older than the stimulus is no answer to it, and ignored, too.
+
+        Args:
+            cycle: When it was, in cycles of the board.
         """
         pending = self._pending
         if pending is None or cycle < pending.cycle:

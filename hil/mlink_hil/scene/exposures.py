@@ -35,6 +35,9 @@ class Exposure(NamedTuple):
 class Exposures:
     """The exposures of one camera; edges are taken whenever one of its methods is called.
 
+    Args:
+        plan: The scene, with its trigger.
+
     Raises:
         DeviceError: The board of the trigger does not run.
     """

@@ -64,6 +64,9 @@ def draw_marks(image: NDArray[np.uint8], number: int, time_usec: int) -> None:
 def read_marks(frame: Frame | NDArray[Any]) -> Marks:
     """Return number and time that are drawn into a picture.
 
+    Args:
+        frame: A frame, or its pixels as H×W or H×W×C.
+
     Raises:
         StreamError: There are no marks, or they are damaged.
     """

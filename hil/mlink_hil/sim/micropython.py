@@ -104,6 +104,10 @@ class MicroPythonBoard:
 def open_micropython(name: str, spec: str) -> Iterator[DeviceEndpoint]:
     """Start a board in a process of its own, and end it on exit.
 
+    Args:
+        name: The device's name in the bench.
+        spec: Its device string.
+
     Raises:
         DeviceError: MicroPython is not installed, or the process does not start.
     """

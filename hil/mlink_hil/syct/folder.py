@@ -72,7 +72,12 @@ def import_for_run(path: Path, folder: Path) -> Path:
 
 
 class _Writer:
-    """Writes the bench folder of one project."""
+    """Writes the bench folder of one project.
+
+    Args:
+        project: The project.
+        folder: The folder, which is empty.
+    """
 
     def __init__(self, project: Project, folder: Path) -> None:
         self._project = project

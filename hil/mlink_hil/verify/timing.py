@@ -122,6 +122,11 @@ def measure_run(
 def measure_launches(bench: Bench, launches: int, progress: Progress) -> list[Samples]:
     """Start and stop a bench many times.
 
+    Args:
+        bench: The bench; it is not recorded.
+        launches: How many times.
+        progress: Called before each launch.
+
     Returns:
         Times from the launch until all modules run, from the run's start to each camera's first
         frame, and from the launch to a failure; only those that have values.

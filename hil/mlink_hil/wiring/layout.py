@@ -143,7 +143,13 @@ def lay_out(
 def left_out(
     parts: Mapping[str, Part], boards: Mapping[str, BoardKind], scenes: Collection[str]
 ) -> dict[str, str]:
-    """Return the parts that a run cannot simulate, each with the reason."""
+    """Return the parts that a run cannot simulate, each with the reason.
+
+    Args:
+        parts: All parts of the table by name.
+        boards: Kinds of the run's simulated boards, by name.
+        scenes: Names of the run's virtual scenes.
+    """
     chips = [name for name, part in parts.items() if isinstance(part, Chip)]
     present = {*boards, *(chips if boards else ())}
     found: dict[str, str] = {}

@@ -24,7 +24,12 @@ class Light(NamedTuple):
     """Its radius, as a share of the width."""
 
     def area(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return the square around its middle as (x, y, width, height), in pixels."""
+        """Return the square around its middle as (x, y, width, height), in pixels.
+
+        Args:
+            width: Of the picture, in pixels.
+            height: Of the picture, in pixels.
+        """
         half = max(3, int(width * self.size)) // 2
         left, top = round(width * self.at[0]) - half, round(height * self.at[1]) - half
         return left, top, 2 * half, 2 * half

@@ -30,7 +30,11 @@ _SETTINGS = "docs/hil.md lists the settings of each type of part."
 
 
 def read_parts(table: Mapping[str, Any]) -> dict[str, Part]:
-    """Return the parts of a table by name."""
+    """Return the parts of a table by name.
+
+    Args:
+        table: A table in which `check_table` found no problem.
+    """
     return {
         name: msgspec.convert({k: v for k, v in part.items() if k != "type"}, KINDS[part["type"]])
         for name, part in table.items()
@@ -40,7 +44,13 @@ def read_parts(table: Mapping[str, Any]) -> dict[str, Part]:
 def check_table(
     table: Mapping[str, Any], devices: Mapping[str, str], bench_dir: Path
 ) -> list[tuple[str, str, str]]:
-    """Return the problems of a table as (where, what, remedy)."""
+    """Return the problems of a table as (where, what, remedy).
+
+    Args:
+        table: The parts by name, as the bench file has them.
+        devices: Device strings of the bench by name.
+        bench_dir: Folder that paths in the table are relative to.
+    """
     problems = Problems(bench_dir)
     where = Places(prefix=(TABLE,))
     parts: dict[str, Part] = {}

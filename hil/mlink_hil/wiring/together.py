@@ -52,6 +52,14 @@ def open_wired(
 
     Devices that nothing is wired to are not among the endpoints; they are opened one by one.
 
+    Args:
+        specs: Device strings of the run's virtual devices by name.
+        table: The parts by name, already checked.
+        bench_dir: Folder that paths in the table are relative to.
+        work_dir: Folder of the run, for sockets, ports and plans.
+        log: Receives which parts are left out, and what the program reports.
+        arguments: Further command-line arguments of the program (`sim/wired.py`).
+
     Raises:
         DeviceError: A device's options are wrong, or the program did not start.
     """

@@ -16,6 +16,10 @@ def read_waveform(name: str, path: Path) -> list[tuple[float, float]]:
     The file has two columns, separated by commas, semicolons or spaces. A first row with names,
     empty rows and rows that begin with "#" are skipped.
 
+    Args:
+        name: The sensor's name in the `[virtual]` table, for messages.
+        path: The file.
+
     Raises:
         DeviceError: The file cannot be read, a row is not two numbers, the time goes
             back, or there are too many rows.

@@ -24,7 +24,12 @@ class LabTableCheck(Protocol):
     """Contract of a check of one table in a devices file."""
 
     def __call__(self, given: Any, devices: Mapping[str, str]) -> list[Problem]:
-        """Return all problems in a table."""
+        """Return all problems in a table.
+
+        Args:
+            given: The table, as TOML gives it.
+            devices: The file's devices: key → device string.
+        """
 
 
 class Lab(NamedTuple):

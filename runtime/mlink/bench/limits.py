@@ -35,7 +35,13 @@ def too_many_modules(count: int, problems: Problems) -> bool:
 
 
 def check_sizes(modules: Mapping[str, ModuleConfig], places: Places, problems: Problems) -> None:
-    """Add a problem for each module with too many ports or connections, or too long names."""
+    """Add a problem for each module with too many ports or connections, or too long names.
+
+    Args:
+        modules: The modules with their connections.
+        places: Names the keys of the file in messages.
+        problems: Receives what is wrong.
+    """
     passed = _descriptors(modules)
     for name, module in modules.items():
         where, ports = places("modules", name), [*module.inputs, *module.outputs]

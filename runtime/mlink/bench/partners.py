@@ -23,6 +23,12 @@ def join_partners(
 ) -> tuple[dict[str, ModuleConfig], dict[str, list[Connection]]]:
     """Let each module's partners take its wishes.
 
+    Args:
+        modules: The modules that are valid by themselves.
+        names: All modules of the file.
+        places: Names the keys of the file in messages.
+        problems: Receives what is wrong.
+
     Returns:
         The modules with their ports after that, and the connections that result, by subscriber.
     """

@@ -35,6 +35,9 @@ _LONGEST: Final = 64
 def unrecorded(modules: Mapping[str, ModuleConfig]) -> list[tuple[str, PortSpec]]:
     """Return the outputs that could be recorded and that no recorder subscribes to.
 
+    Args:
+        modules: The modules of a bench, with their connections.
+
     Returns:
         Module name and port of each, in the order of the bench.
     """
@@ -53,7 +56,11 @@ def unrecorded(modules: Mapping[str, ModuleConfig]) -> list[tuple[str, PortSpec]
 
 
 def recorder_tables(modules: Mapping[str, ModuleConfig]) -> dict[str, Table]:
-    """Return a `[modules]` table with a recorder for each stream that nothing records."""
+    """Return a `[modules]` table with a recorder for each stream that nothing records.
+
+    Args:
+        modules: The modules of a bench, with their connections.
+    """
     tables: dict[str, Table] = {}
     for name, port in unrecorded(modules):
         kind, settings = RECORDERS[port.data_type]

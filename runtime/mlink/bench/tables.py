@@ -22,7 +22,12 @@ class BenchTableCheck(Protocol):
     """Contract of a check of one package's table in a bench file."""
 
     def __call__(self, given: Any, bench: Bench) -> list[Problem]:
-        """Return all problems in a table."""
+        """Return all problems in a table.
+
+        Args:
+            given: The table, as TOML gives it.
+            bench: The bench, whose other parts are valid.
+        """
 
 
 def take_others(table: Table) -> dict[str, Any]:
@@ -53,6 +58,12 @@ def check_tables(
     """Add the problems that each provider finds in its table.
 
     A table is checked also when no device of this run has its scheme.
+
+    Args:
+        tables: Tables by scheme.
+        devices: The bench's devices: key → device string.
+        bench_dir: Folder of the bench file; relative paths start there.
+        problems: Receives what is wrong.
     """
     for scheme, table in tables.items():
         if not isinstance(table, dict):

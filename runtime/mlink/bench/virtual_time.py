@@ -59,6 +59,9 @@ def needs_real_time(bench: Bench) -> list[Problem]:
     """Return what keeps a bench from running in virtual time; empty when it can.
 
     A device or companion whose package cannot be loaded is none of these: the run reports it.
+
+    Args:
+        bench: A checked bench.
     """
     found = [
         Problem(f"[[{name}]]", what, _LEFT_OUT)

@@ -108,7 +108,11 @@ def safe_console(**options: Any) -> Console:
 
 
 def table_console(*, soft_wrap: bool = False) -> Console:
-    """Return a console for tables: wide if the output is not a terminal, so nothing is cut."""
+    """Return a console for tables: wide if the output is not a terminal, so nothing is cut.
+
+    Args:
+        soft_wrap: Whether to leave the wrapping of text lines to the terminal.
+    """
     console = safe_console(soft_wrap=soft_wrap)
     if not console.is_terminal:
         console = safe_console(soft_wrap=soft_wrap, width=_PIPE_WIDTH)
@@ -116,7 +120,12 @@ def table_console(*, soft_wrap: bool = False) -> Console:
 
 
 def plain_table(*titles: str, right: Collection[str] = ()) -> Table:
-    """Return an empty table without lines."""
+    """Return an empty table without lines.
+
+    Args:
+        titles: Titles of the columns.
+        right: Titles of the columns whose cells are aligned to the right.
+    """
     from rich.table import Table
 
     table = Table(box=None, header_style="dim", pad_edge=False)

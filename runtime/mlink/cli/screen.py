@@ -87,6 +87,9 @@ class Screen(io.RawIOBase):
     def wait_written(self, limit_s: float) -> int:
         """Wait until the reader has taken all output, or has gone, or takes nothing any more.
 
+        Args:
+            limit_s: Longest wait in which it takes nothing.
+
         Returns:
             Number of lines that it has not taken; what is being written counts as one.
         """

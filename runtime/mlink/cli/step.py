@@ -86,7 +86,12 @@ def step(
 
 
 class StepConsole:
-    """The commands of `mlink step`."""
+    """The commands of `mlink step`.
+
+    Args:
+        run: The run, which stands still.
+        show: Prints a line.
+    """
 
     def __init__(self, run: Run, show: Callable[[str], object]) -> None:
         self._run = run

@@ -18,6 +18,10 @@ def is_due(recording: Path, *, success: bool) -> bool | None:
 
     Videos of a failed run wait for `mlink encode`, as do those of recorders with
     `deferred_encode_instant_start = false`.
+
+    Args:
+        recording: Folder of the recording.
+        success: Whether the run succeeded.
     """
     try:
         wanted = [wanted for _, wanted in pending_units(recording)]
@@ -33,6 +37,11 @@ def encode_after_run(
     on_progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> EncodeReport | None:
     """Encode the raw videos of a run that are to be encoded now.
+
+    Args:
+        recording: Folder of the recording.
+        success: Whether the run succeeded.
+        on_progress: Called with the progress of each file.
 
     Returns:
         The result; None when nothing was to be encoded now.

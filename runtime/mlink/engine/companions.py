@@ -54,7 +54,11 @@ class LiveRun:
         self._running = threading.Event()
 
     def begin(self, t0_ns: int) -> None:
-        """Release `wait_running`: all modules have started, and master time zero is known."""
+        """Release `wait_running`: all modules have started, and master time zero is known.
+
+        Args:
+            t0_ns: Zero of master time on CLOCK_MONOTONIC, in ns.
+        """
         self.t0_ns = t0_ns
         self._running.set()
 

@@ -99,7 +99,12 @@ def crash_of(worker: WorkerHandle, work_dir: Path, bench_dir: Path) -> str:
 
 
 def describe(frames: Sequence[Frame], bench_dir: Path) -> str:
-    """Return the innermost line of the user's, and the innermost of all if that is another."""
+    """Return the innermost line of the user's, and the innermost of all if that is another.
+
+    Args:
+        frames: The calls of a thread, the most recent first.
+        bench_dir: The bench's folder.
+    """
     if not frames:
         return ""
     own = next(

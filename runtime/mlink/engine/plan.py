@@ -202,7 +202,12 @@ def _reached(start: str, edges: Mapping[str, Collection[str]], within: Collectio
 
 
 def find_edges(bench: Bench, order: list[str]) -> list[Edge]:
-    """Return all subscriptions; those against the order (and to oneself) are feedback edges."""
+    """Return all subscriptions; those against the order (and to oneself) are feedback edges.
+
+    Args:
+        bench: The bench.
+        order: Names of all its modules, as `order_modules` returns them.
+    """
     position = {name: index for index, name in enumerate(order)}
     return [
         Edge(

@@ -106,7 +106,14 @@ class ReporterLogHandler(logging.Handler):
 
 
 class Reporter:
-    """Keeps the run's status and passes it to the observer and the recording."""
+    """Keeps the run's status and passes it to the observer and the recording.
+
+    Args:
+        bench: The bench that runs.
+        streams: Its streams.
+        observer: Called with status, logs and printed lines.
+        kind: Kind of time, as in `RunResult.time`.
+    """
 
     def __init__(
         self, bench: Bench, streams: Streams, observer: RunObserver, *, kind: str = "real"
@@ -298,7 +305,13 @@ class Reporter:
     def result(
         self, failures: list[Failure], stop_reason: str, workers: Mapping[str, WorkerHandle]
     ) -> RunResult:
-        """Return the run's result."""
+        """Return the run's result.
+
+        Args:
+            failures: The run's failures; without any it is a success.
+            stop_reason: Why it ended.
+            workers: The workers, with their final counts.
+        """
         self._gather(workers)
         self._gap_warnings.conclude(self._status.streams, _died(workers))
         for stream in self._status.streams:

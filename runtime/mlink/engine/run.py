@@ -70,6 +70,11 @@ _SERVER_REMEDY = (
 def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
     """Run a bench to its end, then encode its raw videos.
 
+    Args:
+        bench: A checked bench.
+        options: Length, recording and timeouts of the run.
+        observer: Called with status, logs and printed lines while the run lasts.
+
     Returns:
         The result; failures of modules are in it and not raised.
 

@@ -104,6 +104,10 @@ class Streams:
     def lay_out(self, module: ModuleConfig, metadata: Mapping[str, bytes]) -> dict[str, StreamPlan]:
         """Lay out the outputs of a module that has prepared.
 
+        Args:
+            module: The module.
+            metadata: Packed metadata of each of its outputs.
+
         Returns:
             The layouts of its outputs in shared memory that have a subscriber.
         """

@@ -57,6 +57,10 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
     It compares the small items that scripts sent (if both runs have journals, which contain them),
     and the datasets of the same name or recorder: rows, values, pictures and their times.
 
+    Args:
+        recording: Folder of the recorded run.
+        replayed: Folder of the replay's recording.
+
     Raises:
         StorageError: One of the recordings cannot be read, or they have nothing to compare.
     """

@@ -240,6 +240,11 @@ def read_rows(
 ) -> list[list[str]]:
     """Return all rows of a file, without an unfinished last one.
 
+    Args:
+        source: The file.
+        has_header: As in `examine_table`.
+        written: As in `examine_table`.
+
     Raises:
         StorageError: It is not UTF-8, no CSV file, damaged, or needs too much memory.
     """

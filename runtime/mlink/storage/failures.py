@@ -97,6 +97,10 @@ def pwrite_all(fd: int, data: bytes, position: int) -> None:
 def storage_errors(path: Path, action: str = "write") -> Iterator[None]:
     """Convert an OSError raised inside the block into a StorageError about `path`.
 
+    Args:
+        path: The file or folder concerned.
+        action: What fails then, as a verb: "write", "read" or "create".
+
     Raises:
         StorageError: The block raised an OSError.
     """

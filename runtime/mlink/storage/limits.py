@@ -36,6 +36,11 @@ def read_limit(size: int = 0) -> int:
 def check_size(what: str, size: int, limit: int) -> None:
     """Refuse what is larger than its bound.
 
+    Args:
+        what: What has this size, for the message.
+        size: In bytes.
+        limit: In bytes.
+
     Raises:
         StorageError: It is larger.
     """

@@ -32,6 +32,10 @@ def torn_pairs(source: Source, torn: TsyncData) -> NDArray[np.void]:
     before that of the pair before: damaged bytes hardly ever satisfy both. Without item numbers
     (files of two clocks) no pair is trusted.
 
+    Args:
+        source: The file.
+        torn: What `read_tsync(source, salvage=True)` returned for it.
+
     Raises:
         StorageError: The file cannot be read.
     """

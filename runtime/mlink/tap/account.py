@@ -20,7 +20,11 @@ class Gap:
 
 
 class StreamAccount:
-    """Counts one stream's items by their numbers, wherever on the way some were lost."""
+    """Counts one stream's items by their numbers, wherever on the way some were lost.
+
+    Args:
+        stream: Its name, "module.port".
+    """
 
     def __init__(self, stream: str) -> None:
         self.stream = stream

@@ -25,6 +25,10 @@ _SMALLEST_FLOAT: Final = np.float32(-2_147_483_648)
 def conversion(source: DataType, target: DataType) -> Convert | None:
     """Return the function that converts items of a stream for an input.
 
+    Args:
+        source: Type of the stream.
+        target: Type of the input, another one.
+
     Returns:
         The function; None where there is no conversion.
     """

@@ -27,7 +27,12 @@ def waiting_bytes(fd: int) -> int:
 
 
 class SendingEnd:
-    """A writer's sequence numbers, losses and end; `_lock` guards them."""
+    """A writer's sequence numbers, losses and end; `_lock` guards them.
+
+    Args:
+        data_type: Type of the stream's items.
+        subscriptions: Number of subscriptions.
+    """
 
     def __init__(self, data_type: DataType, subscriptions: int = 0) -> None:
         self.data_type = data_type

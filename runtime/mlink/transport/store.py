@@ -120,7 +120,11 @@ class StoreWriter:
 
 
 class StoreReader:
-    """The subscriber's end; takes the items in their order."""
+    """The subscriber's end; takes the items in their order.
+
+    Args:
+        fd: The store.
+    """
 
     __slots__ = ("_given_back", "_next", "fd")
 
@@ -131,6 +135,10 @@ class StoreReader:
 
     def take(self, size: int, *, wraps: bool) -> bytes:
         """Return the next item; its memory is free then.
+
+        Args:
+            size: Its size in bytes.
+            wraps: Whether the ring begins again with it.
 
         Raises:
             StreamError: It is not there.

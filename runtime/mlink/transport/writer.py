@@ -49,6 +49,10 @@ class LoanedFrame:
     def send(self, *, index: int, time_usec: int) -> None:
         """Publish the frame.
 
+        Args:
+            index: Number of the frame.
+            time_usec: Master time of the frame.
+
         Raises:
             StreamError: It was sent or discarded before, or the stream has ended.
         """
@@ -136,6 +140,10 @@ class StreamWriter(SendingEnd):
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
         """Loan memory for a frame; ordinary memory when there are no subscribers.
 
+        Args:
+            shape: H×W or H×W×C.
+            dtype: Type of a pixel's elements.
+
         Raises:
             StreamError: The frame cannot be sent, memory is used up, or the stream has ended.
         """
@@ -168,6 +176,12 @@ class StreamWriter(SendingEnd):
         self, loan: _Loan | None, array: NDArray[Any], *, index: int, time_usec: int
     ) -> None:
         """Number and publish a loaned frame; called by LoanedFrame.
+
+        Args:
+            loan: The slot that was loaned; None without subscribers.
+            array: The frame's pixels in that slot.
+            index: The frame's index.
+            time_usec: The frame's time in µs on the master timer.
 
         Raises:
             StreamError: The stream has ended, or in a replay a queue is full.

@@ -40,7 +40,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
-    """Serves the parts of pages to who has a token."""
+    """Serves the parts of pages to who has a token.
+
+    Args:
+        guard: Decides who may see them.
+    """
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -92,7 +96,15 @@ def make_app(
     library: Library | None = None,
     routes: Callable[[Pages], Sequence[BaseRoute]] = lambda _pages: (),
 ) -> ASGIApp:
-    """Return the application."""
+    """Return the application.
+
+    Args:
+        guard: Decides who may use it.
+        front: File of the first page.
+        state: The run that the pages show.
+        library: The recordings that pages may show.
+        routes: More paths.
+    """
     pages = Pages(guard)
     clients: set[Client] = set()
 

@@ -46,7 +46,11 @@ class Answer(msgspec.Struct):
 
 
 class Reader:
-    """The program's end: starts the process, asks it one question at a time."""
+    """The program's end: starts the process, asks it one question at a time.
+
+    Args:
+        path: The folder of the recording.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -79,6 +79,9 @@ class RecordingOverview(msgspec.Struct, kw_only=True):
 class RecordedView:
     """Answers the questions of a page about one recording.
 
+    Args:
+        path: The folder of the recording.
+
     Raises:
         StorageError: It is not a recording.
     """

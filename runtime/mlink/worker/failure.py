@@ -27,7 +27,12 @@ _SIGNAL_REMEDY = (
 
 
 def describe(error: BaseException | str, *, debug: bool = False) -> FailureText:
-    """Return the texts for an error."""
+    """Return the texts for an error.
+
+    Args:
+        error: An exception, or the message itself.
+        debug: Whether to include the traceback.
+    """
     if isinstance(error, str):
         return FailureText(error, _OWN_REMEDY)
     detail = "".join(traceback.format_exception(error)) if debug else ""

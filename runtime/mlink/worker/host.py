@@ -44,7 +44,14 @@ _SHORT_REST_NS = 100_000_000
 
 
 class ModuleHost(Reporting):
-    """Implements `mlink.module.ModuleContext` in real time for the module of this process."""
+    """Implements `mlink.module.ModuleContext` in real time for the module of this process.
+
+    Args:
+        spec: The worker's spec.
+        settings: The module's settings.
+        channel: The control channel to the engine.
+        doorbell: Rung by sources of streams in shared memory.
+    """
 
     def __init__(
         self,
@@ -149,6 +156,10 @@ class ModuleHost(Reporting):
     def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
         """Create a dataset in the recording, which is saved at the end of the run.
 
+        Args:
+            preferred_name: Its name, "" for the module's; made unique if it exists.
+            group: The group it belongs to; "" for the collection itself.
+
         Returns:
             The dataset; None when the run is not recorded.
 
@@ -184,6 +195,9 @@ class ModuleHost(Reporting):
 
     def serve(self, timeout_usec: int = -1) -> None:
         """Dispatch items until a stop is requested, or during one wait of `timeout_usec`.
+
+        Args:
+            timeout_usec: Longest wait in µs; negative waits until the stop, 0 does not wait.
 
         An exception of a handler is passed on.
 
@@ -232,7 +246,13 @@ class ModuleHost(Reporting):
     def call_later(
         self, delay_usec: int, call: Callable[[], object], *, timed: bool = True
     ) -> None:
-        """Call once from the loop, `delay_usec` µs from now; `timed` counts how late it is."""
+        """Call once from the loop, `delay_usec` µs from now; `timed` counts how late it is.
+
+        Args:
+            delay_usec: Delay in µs of the master timer.
+            call: The function; called in the module's main thread.
+            timed: Whether its delay is in the figures of the run.
+        """
         number = self._timers.next_number
         call = self.journal.call(number, delay_usec, call)
         self._timers.add(delay_usec, call, timed=timed and self.started)
@@ -240,7 +260,12 @@ class ModuleHost(Reporting):
     # the loop -----------------------------------------------------------------------------
 
     def watch(self, fd: int, port: WorkerInput) -> None:
-        """Let the loop dispatch this input's items when its pipe is readable."""
+        """Let the loop dispatch this input's items when its pipe is readable.
+
+        Args:
+            fd: Read end of the input's pipe.
+            port: The input.
+        """
         self._pipes[fd] = port
         self._poll.register(fd, select.POLLIN)
 

@@ -102,6 +102,10 @@ def end_processes(
 def end_run(folder: str, *, patience_s: float = 0.5) -> tuple[list[Left], list[int]]:
     """End the processes of a run whose fork server has gone.
 
+    Args:
+        folder: The run's folder.
+        patience_s: How long they may take to end by themselves.
+
     Returns:
         What was ended, and the fork servers that still run: these end the rest, so nothing is done.
     """
@@ -124,7 +128,12 @@ def process_name(module: str) -> str:
 
 
 def log_left(left: Sequence[Left], whose: str = "") -> None:
-    """Log each process that was ended, up to _LOGGED of them."""
+    """Log each process that was ended, up to _LOGGED of them.
+
+    Args:
+        left: The processes.
+        whose: Begins each line.
+    """
     for each in left[:_LOGGED]:
         log.warning("%s%s", whose, each)
     if len(left) > _LOGGED:

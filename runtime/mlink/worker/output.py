@@ -180,6 +180,10 @@ def redirect_output(channel: Channel[EngineMessages], *, unlimited: bool = False
     """Send the logging and printing of this process to the engine; return its new stdout.
 
     Warnings of the `warnings` module are logged. Records below INFO are dropped.
+
+    Args:
+        channel: The control channel.
+        unlimited: Whether all lines are sent, however many they are.
     """
     root = logging.getLogger()
     root.handlers[:] = [ChannelLogHandler(channel, unlimited=unlimited)]
@@ -191,7 +195,11 @@ def redirect_output(channel: Channel[EngineMessages], *, unlimited: bool = False
 
 
 def redirect_descriptors(pipe: int) -> None:
-    """Let descriptors 1 and 2 of this process lead to the engine; its children inherit them."""
+    """Let descriptors 1 and 2 of this process lead to the engine; its children inherit them.
+
+    Args:
+        pipe: Write end of the pipe that the engine reads.
+    """
     ChannelLogHandler.last_resort_fd = os.dup(2)
     for fd in (1, 2):
         os.dup2(pipe, fd)

@@ -131,6 +131,10 @@ class WorkerOutput:
     def loan_frame(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> LoanedFrame:
         """Loan shared memory for a frame.
 
+        Args:
+            shape: (height, width) or (height, width, channels) in pixels.
+            dtype: Type of one value.
+
         Raises:
             StreamError: The stream is not open, or is no stream of frames.
         """

@@ -16,7 +16,12 @@ _STATUS_PERIOD_S = 0.25
 
 
 class Reporting:
-    """A worker's ports and what it reports; base of the hosts of modules."""
+    """A worker's ports and what it reports; base of the hosts of modules.
+
+    Args:
+        spec: The worker's spec.
+        channel: The control channel to the engine.
+    """
 
     def __init__(self, spec: WorkerSpec, channel: Channel[EngineMessages]) -> None:
         self.spec = spec
@@ -64,7 +69,12 @@ class Reporting:
         self._status_text = control.cut(text)
 
     def report(self, key: str, value: float | str) -> None:
-        """Send a figure for the summary and the recording."""
+        """Send a figure for the summary and the recording.
+
+        Args:
+            key: Name of the figure; a later value replaces an earlier one.
+            value: A number, or a text.
+        """
         text = control.cut(value) if isinstance(value, str) else value
         self._try_send(control.Report(control.cut(key), text))
 

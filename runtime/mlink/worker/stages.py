@@ -48,7 +48,12 @@ class Moments(msgspec.Struct):
 
 
 class StageTimes:
-    """Notes the moments of one module and writes them at the end of the run."""
+    """Notes the moments of one module and writes them at the end of the run.
+
+    Args:
+        folder: Where to write them.
+        module: The module's name, that of the file.
+    """
 
     def __init__(self, folder: Path, module: str) -> None:
         self._path = folder / f"{module}{_SUFFIX}"

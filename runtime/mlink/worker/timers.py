@@ -39,14 +39,24 @@ class Timers:
         return self._made
 
     def add(self, delay_usec: int, call: Callable[[], object], *, timed: bool = True) -> None:
-        """Call once, `delay_usec` µs from now; `timed` counts by how much the call is late."""
+        """Call once, `delay_usec` µs from now; `timed` counts by how much the call is late.
+
+        Args:
+            delay_usec: Delay in µs; 0 is due in the next turn of the loop.
+            call: The function.
+            timed: Whether its delay is in the figures.
+        """
         delay_ns = delay_usec * 1000
         due_ns = time.monotonic_ns() + delay_ns
         heapq.heappush(self._calls, (due_ns, self._made, delay_ns if timed else _UNTIMED, call))
         self._made += 1
 
     def limit(self, wait_ms: float) -> float:
-        """Return `wait_ms`, shortened so that the next call is made in time."""
+        """Return `wait_ms`, shortened so that the next call is made in time.
+
+        Args:
+            wait_ms: Longest wait, in ms.
+        """
         if not self._calls:
             return wait_ms
         return max(0.0, min(wait_ms, (self._calls[0][0] - time.monotonic_ns()) / 1e6))

@@ -32,7 +32,12 @@ _LEAST_RESOLUTION = 1e-3
 
 
 class Features:
-    """Reads and sets the features of an open camera."""
+    """Reads and sets the features of an open camera.
+
+    Args:
+        library: Aravis.
+        device: The camera's device.
+    """
 
     def __init__(self, library: Aravis, device: Pointer) -> None:
         self._library = library

@@ -104,6 +104,13 @@ def readable(name: str, code: int, offered: Iterable[str], source: str,
              convert: bool = True) -> PixelFormat:  # fmt: skip
     """Return what the format of a camera means.
 
+    Args:
+        name: Its name.
+        code: Its PFNC number, which has the bits of a pixel.
+        offered: The formats that the camera offers.
+        source: Name of the camera for messages.
+        convert: As for `pixel_format`.
+
     Raises:
         DeviceError: It cannot be read; the remedy has those of the camera that can.
     """
@@ -145,7 +152,14 @@ def reader(form: PixelFormat, width: int, height: int) -> Callable[..., None]:
 
 
 def unpacked(data: NDArray[np.uint8], count: int, bits: int, packing: str) -> NDArray[np.uint16]:
-    """Return packed values of 10, 12 or 14 bits, each in 16."""
+    """Return packed values of 10, 12 or 14 bits, each in 16.
+
+    Args:
+        data: The bytes.
+        count: Number of values.
+        bits: Bits of a value.
+        packing: As in `PixelFormat`.
+    """
     if packing == "Packed":
         group, values = 3, 2
     else:

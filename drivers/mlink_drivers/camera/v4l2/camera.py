@@ -47,7 +47,11 @@ _LOSES_UNSEEN = "uvcvideo"
 
 
 class V4L2Camera:
-    """One /dev/videoN; implements CameraBackend and Adjustable."""
+    """One /dev/videoN; implements CameraBackend and Adjustable.
+
+    Args:
+        ioctl: Replaces the system's ioctl in tests.
+    """
 
     def __init__(self, ioctl: Ioctl = system_ioctl) -> None:
         self._ioctl = ioctl

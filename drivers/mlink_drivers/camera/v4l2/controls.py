@@ -115,6 +115,10 @@ def normal_name(name: str) -> str:
 class V4L2Controls:
     """The controls of a node; owns a descriptor on it.
 
+    Args:
+        node: The camera's device node.
+        ioctl: Replaces the system's ioctl in tests.
+
     Raises:
         OSError: The node cannot be opened, or its controls cannot be listed.
     """

@@ -84,7 +84,12 @@ class FrameTimes:
 
 
 def _are_monotonic(taken: list[tuple[int, int]], began_ns: int) -> bool:
-    """Return whether the driver's times are on CLOCK_MONOTONIC."""
+    """Return whether the driver's times are on CLOCK_MONOTONIC.
+
+    Args:
+        taken: (time of arrival, driver's time) of the first frames, in ns.
+        began_ns: When the stream was switched on.
+    """
     earliest_ns = began_ns - 1
     for now_ns, driver_ns in taken:
         if not earliest_ns < driver_ns <= now_ns:
@@ -94,7 +99,12 @@ def _are_monotonic(taken: list[tuple[int, int]], began_ns: int) -> bool:
 
 
 def _are_steady(taken: list[tuple[int, int]], period_nsec: float) -> bool:
-    """Return whether the driver's times advance like times of arrival, within half a period."""
+    """Return whether the driver's times advance like times of arrival, within half a period.
+
+    Args:
+        taken: (time of arrival, driver's time) of the first frames, in ns.
+        period_nsec: Nominal frame period.
+    """
     times = [driver_ns for _, driver_ns in taken]
     if any(after <= before for before, after in pairwise([0, *times])):
         return False

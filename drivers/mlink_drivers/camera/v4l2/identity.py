@@ -47,6 +47,10 @@ def present_cameras() -> list[FoundDevice]:
 def find_camera(address: str, cameras: ListCameras = present_cameras) -> Path:
     """Return the node that an address means at present.
 
+    Args:
+        address: A device node, or a name beginning with "usb:".
+        cameras: Lists the cameras that are present.
+
     Raises:
         DeviceError: No camera has this name, or several have it; the remedy lists candidates.
     """

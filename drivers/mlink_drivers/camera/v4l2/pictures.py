@@ -139,7 +139,13 @@ def pictures_of(name: str, form: PictureFormat, source: str, *, convert: bool) -
 
 
 class RawPictures:
-    """Pictures that are not compressed."""
+    """Pictures that are not compressed.
+
+    Args:
+        pixel: Their pixels.
+        form: Their size, and the distance of their rows.
+        source: Name of the camera for messages.
+    """
 
     def __init__(self, pixel: PixelFormat, form: PictureFormat, source: str) -> None:
         width, height = form.size
@@ -225,6 +231,9 @@ class JpegPictures:
 
     A picture that FFmpeg finds faults in, that has no end, or another size, is damaged. A camera
     whose first pictures all have such faults is taken as it is.
+
+    Args:
+        source: Name of the camera for messages.
     """
 
     def __init__(self, source: str) -> None:

@@ -88,6 +88,10 @@ class Buffer(NamedTuple):
 class VideoStream:
     """An open capture node; owns its descriptor and mapped buffers.
 
+    Args:
+        node: The device node.
+        ioctl: Replaces the system's ioctl in tests.
+
     Raises:
         OSError: The node cannot be opened, or is none of V4L2.
     """

@@ -129,7 +129,13 @@ class ChipAnalog:
 
 
 def scans_per_block(channel_count: int, interval_usec: int, baud_rate: int) -> int:
-    """Return the smallest number of scans per block with which blocks use half of the line."""
+    """Return the smallest number of scans per block with which blocks use half of the line.
+
+    Args:
+        channel_count: Channels per scan.
+        interval_usec: Interval of scans.
+        baud_rate: Bits per second of the line.
+    """
     most = max(1, _MOST_VALUES // channel_count)
     bytes_per_scan = _LINE_SHARE * baud_rate / BITS_PER_BYTE * interval_usec / 1e6
     for scans in range(1, most):

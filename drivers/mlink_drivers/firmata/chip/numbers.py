@@ -89,7 +89,12 @@ class BoardCount:
         return self._doubted not in (None, self._known)
 
     def take(self, total: int, *, checked: bool) -> int:
-        """Return how many are known to be new; none of those before the first message."""
+        """Return how many are known to be new; none of those before the first message.
+
+        Args:
+            total: The count.
+            checked: Whether the message had a check value.
+        """
         total %= _COUNT
         before, self._doubted = self._doubted, total
         if self._known is None:

@@ -25,6 +25,10 @@ class TimeWindow:
 
     Bytes may wait unread while this process is stopped or behind: they are as old as the longest
     pause between two messages, until as much time has passed since.
+
+    Args:
+        now_ns: The present time.
+        queue_ns: How long the chip needs to send all that it can keep.
     """
 
     def __init__(self, now_ns: int, queue_ns: int) -> None:

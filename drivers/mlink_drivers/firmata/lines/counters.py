@@ -42,6 +42,13 @@ class Counters:
 
     A restarted board counts on from the position before; what happened meanwhile is missing. Called
     in the reader's thread.
+
+    Args:
+        chip: The session with the chip.
+        orders: Has the counters that were set.
+        rows: The table; None without one.
+        on_missed: Called with a text when the board could not count.
+        log: Where that is logged, once for each counter.
     """
 
     def __init__(

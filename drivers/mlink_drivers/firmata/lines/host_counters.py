@@ -41,7 +41,13 @@ class _Counter(msgspec.Struct):
 
 
 class HostCounters:
-    """Counts changes of lines, and adds rows at the counters' periods."""
+    """Counts changes of lines, and adds rows at the counters' periods.
+
+    Args:
+        rows: The table; None without one.
+        waiting: Makes the calls that add rows.
+        on_missed: Called with a text when steps of an encoder are missing.
+    """
 
     def __init__(
         self, rows: Rows | None, waiting: Waiting, *, on_missed: Callable[[str], None]

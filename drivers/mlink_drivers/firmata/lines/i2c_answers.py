@@ -16,7 +16,13 @@ _REMEDY: Final = (
 
 
 class I2CAnswers:
-    """Rows of the table `replies`; a fault is a warning once, then counted."""
+    """Rows of the table `replies`; a fault is a warning once, then counted.
+
+    Args:
+        rows: The table.
+        name: The board's name in messages.
+        log: Receives the warnings.
+    """
 
     def __init__(self, rows: ReplyRows, name: str, log: logging.Logger) -> None:
         self._rows = rows

@@ -23,7 +23,13 @@ _SLACK_NS: Final = 1_000_000
 
 
 class Steppers:
-    """Converts reports to rows; called in the reader's thread."""
+    """Converts reports to rows; called in the reader's thread.
+
+    Args:
+        chip: The session with the chip.
+        orders: Has the steppers that were set.
+        rows: The table; None without one.
+    """
 
     def __init__(self, chip: ChipSession, orders: ChipOrders, rows: Rows | None) -> None:
         self._chip = chip

@@ -35,6 +35,9 @@ class LineWriter:
 
     A lost board is not an error here: the session reports it, and `undelivered` counts what was
     not sent. Called in the module's main thread and in the pulse timer's thread.
+
+    Args:
+        session: The connection to the board.
     """
 
     def __init__(self, session: Session) -> None:

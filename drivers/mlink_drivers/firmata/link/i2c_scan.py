@@ -21,6 +21,9 @@ answers that; None when it has not within `ANSWER_S`."""
 def scan_i2c(ask: Ask) -> list[int]:
     """Return the addresses of the devices that answer.
 
+    Args:
+        ask: The connection to the board.
+
     Raises:
         DeviceError: The board does not answer: its firmware hangs.
     """

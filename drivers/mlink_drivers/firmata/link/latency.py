@@ -55,6 +55,11 @@ def read_latency(address: str, sysfs: Path = SYSFS, *, name: str = "") -> Adapte
 def lower_latency(address: str, sysfs: Path = SYSFS, *, name: str = "") -> AdapterLatency:
     """Set an FTDI adapter's latency timer to 1 ms; other adapters stay as they are.
 
+    Args:
+        address: A serial port, as it is opened.
+        sysfs: The folder of the tty devices.
+        name: The port in the report; by default the address.
+
     Returns:
         The latency afterwards. When the timer cannot be written (a matter of permissions), the
         report has the udev rule that does it.

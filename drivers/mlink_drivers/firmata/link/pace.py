@@ -20,6 +20,10 @@ class Pace:
 
     It computes moments and waits for none. A single command may be sent at once. Not thread-safe;
     the session calls it under its write lock.
+
+    Args:
+        buffer_bytes: Size of the board's receive buffer.
+        bytes_per_msec: Rate at which the board empties it.
     """
 
     def __init__(self, buffer_bytes: int, bytes_per_msec: float = BYTES_PER_MSEC) -> None:

@@ -62,6 +62,9 @@ class ByteBudget:
     def check(self, board: str) -> str:
         """Check the share of the line in use.
 
+        Args:
+            board: The board's description, for messages.
+
         Returns:
             A warning when the line is nearly full, else an empty string.
 

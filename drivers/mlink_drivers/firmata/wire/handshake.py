@@ -72,7 +72,11 @@ class BoardDescription(msgspec.Struct, frozen=True):
 
 
 class Handshake:
-    """Collects the answers of a board; `request` returns what to send next."""
+    """Collects the answers of a board; `request` returns what to send next.
+
+    Args:
+        address: Where the board is, for its description and for messages.
+    """
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -184,7 +188,12 @@ class Handshake:
         )
 
     def failure(self, timeout_s: float, baud_rate: int) -> DeviceError:
-        """Return the error for a handshake that was not completed in time."""
+        """Return the error for a handshake that was not completed in time.
+
+        Args:
+            timeout_s: How long the answers were waited for.
+            baud_rate: Baud rate of the line, for the message.
+        """
         where = f"{self._address} at {baud_rate} baud"
         if self.identified:
             missing = "capabilities" if self._capabilities is None else "analog mapping"

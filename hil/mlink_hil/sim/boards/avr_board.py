@@ -83,6 +83,10 @@ class _Wiring(core.PinDriver):  # type: ignore[misc]  # untyped base
 class AvrBoard(Board):
     """A firmware on a board's simulated processor at 16 MHz.
 
+    Args:
+        hex_file: The firmware, Intel hex or ELF.
+        kind: The board.
+
     Raises:
         DeviceError: The firmware cannot be read, or does not fit into the flash.
     """

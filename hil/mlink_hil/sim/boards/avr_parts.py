@@ -113,6 +113,11 @@ class TwiLines(core.Peripheral):  # type: ignore[misc]  # untyped base
 
     A workaround for yasimavr 0.1.6, whose I2C believes, once off, that a low line still is low, and
     keeps that also when the processor is reset in the midst of a transfer.
+
+    Args:
+        device: The simulated processor.
+        manager: The timers of the simulation.
+        lines: SCL and SDA.
     """
 
     def __init__(self, device: Any, manager: Any, lines: tuple[Any, Any]) -> None:

@@ -21,7 +21,13 @@ _IO = 0x20
 
 
 class AvrProbe:
-    """Reads registers and memory, and halts the processor."""
+    """Reads registers and memory, and halts the processor.
+
+    Args:
+        device: The processor.
+        loop: Its simulation loop.
+        kind: The board.
+    """
 
     def __init__(self, device: Any, loop: Any, kind: BoardKind) -> None:
         self._kind = kind

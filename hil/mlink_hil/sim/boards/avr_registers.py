@@ -60,6 +60,9 @@ def _table(text: str) -> dict[str, int]:
 def registers_of(model: str) -> tuple[dict[str, int], dict[str, int]]:
     """Return the addresses of a processor's registers in its data space, by name.
 
+    Args:
+        model: "atmega328", "atmega2560" or "atmega32u4".
+
     Returns:
         Registers of one byte, and those of two, the low byte first.
     """

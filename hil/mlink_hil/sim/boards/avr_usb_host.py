@@ -67,7 +67,14 @@ def _pipes(descriptors: bytes) -> _Pipes | None:
 
 
 class UsbLine:
-    """The serial line over USB, as `UartLine` is one over a UART."""
+    """The serial line over USB, as `UartLine` is one over a UART.
+
+    Args:
+        device: The simulated processor.
+        loop: Its simulation loop.
+        vectors: Numbers of the interrupts USB_GEN and USB_COM.
+        on_byte: Called with each byte that has reached the host.
+    """
 
     def __init__(
         self, device: Any, loop: Any, vectors: tuple[int, int], on_byte: Callable[[int], None]

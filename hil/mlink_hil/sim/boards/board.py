@@ -52,6 +52,11 @@ class Probe(Protocol):
     def memory(self, address: int, length: int, *, flash: bool) -> bytes:
         """Return a part of the memory.
 
+        Args:
+            address: First byte: of the data space, or of the flash.
+            length: Number of bytes.
+            flash: Which of the two.
+
         Raises:
             DeviceError: The processor has no such memory.
         """

@@ -65,6 +65,10 @@ def make_elf(image: bytes) -> bytes:
 def read_firmware(path: Path, *, largest: int) -> bytes:
     """Return the flash image of a firmware, from address 0 on.
 
+    Args:
+        path: Intel hex or ELF file.
+        largest: Size of the flash in bytes.
+
     Raises:
         DeviceError: The file is neither, is for another processor, or does not fit.
     """

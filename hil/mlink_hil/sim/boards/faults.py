@@ -105,7 +105,12 @@ class BoardFaults:
         return True
 
     def drive(self, pin: int, level: bool | None) -> None:
-        """Drive a pin from outside; a stuck one follows when it is freed."""
+        """Drive a pin from outside; a stuck one follows when it is freed.
+
+        Args:
+            pin: Its number.
+            level: True for 5 V, False for ground, None to release it.
+        """
         self._wanted[pin] = level
         if pin not in self._stuck:
             self._board.drive(pin, level)

@@ -18,6 +18,10 @@ _REMEDY = (
 def read_hex(path: Path, *, largest: int = _LARGEST_IMAGE) -> bytes:
     """Return the image in a hex file, from address 0 on.
 
+    Args:
+        path: The file.
+        largest: Size of the flash in bytes.
+
     Raises:
         DeviceError: The file cannot be read, is malformed, or does not fit.
     """
@@ -35,6 +39,11 @@ def decode_hex(data: bytes, path: Path, *, largest: int) -> bytes:
 
 def parse_hex(text: str, *, name: str = "hex", largest: int = _LARGEST_IMAGE) -> bytes:
     """Return the image from address 0 on; gaps are 0xFF, as erased flash reads.
+
+    Args:
+        text: Contents of a hex file.
+        name: Name of the file, for messages.
+        largest: Size of the flash in bytes.
 
     Raises:
         DeviceError: The text is malformed or the image too large; the message has the line.

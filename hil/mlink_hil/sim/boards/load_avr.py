@@ -12,6 +12,11 @@ from mlink_hil.sim.boards.board import Board
 def load_avr_board(firmware: Path, firmware_name: str = "", kind: BoardKind = UNO) -> Board:
     """Return a simulated board with a firmware.
 
+    Args:
+        firmware: Intel hex or ELF file.
+        firmware_name: Name to report; by default the file's.
+        kind: The board.
+
     Raises:
         DeviceError: yasimavr cannot be imported, or the firmware cannot be loaded.
     """

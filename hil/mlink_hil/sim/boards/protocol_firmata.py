@@ -68,7 +68,13 @@ def modes_of(pin: int) -> list[tuple[int, int]]:
 
 
 class FirmataFirmware:
-    """The firmware; a reset replaces it by a new one."""
+    """The firmware; a reset replaces it by a new one.
+
+    Args:
+        pins: The board's pins.
+        send: Called with bytes for the host.
+        bus: The devices on the board's I2C bus.
+    """
 
     def __init__(
         self, pins: Pins, send: Callable[[bytes], None], bus: I2cBus | None = None

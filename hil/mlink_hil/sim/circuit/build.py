@@ -28,6 +28,9 @@ from mlink_hil.uno import CLOCK_HZ
 class Circuit:
     """The boards, models, nets and parts of a plan.
 
+    Args:
+        plan: What to build.
+
     Raises:
         DeviceError: A firmware or a model cannot be loaded.
     """

@@ -34,6 +34,10 @@ _CYCLES_PER_USEC = CLOCK_HZ / 1e6
 class Model:
     """A Dut on the common clock; implements `DutHost`.
 
+    Args:
+        plan: Its file, class, pins and settings.
+        clock: The common clock.
+
     Raises:
         DeviceError: The file or the class cannot be used.
         BoardCrashed: Its constructor raised.

@@ -102,7 +102,13 @@ class Net:
         self._clock.at(cycle + self._delay, lambda at: self.drive(key, drive, at))
 
     def drive(self, key: str, drive: Drive, cycle: int) -> None:
-        """Change the drive of one source at once."""
+        """Change the drive of one source at once.
+
+        Args:
+            key: Name of the source.
+            drive: What it does from now on.
+            cycle: The present.
+        """
         if self._drives.get(key, NOTHING) == drive:
             return
         self._drives[key] = drive

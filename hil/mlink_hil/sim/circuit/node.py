@@ -111,6 +111,10 @@ class Node:
     def stand(self, cycle: int, at: int) -> int:
         """Simulate towards a common cycle, and stand still at another one or at an edge.
 
+        Args:
+            cycle: As for `Board.stand`, in common cycles.
+            at: Where to stand.
+
         Returns:
             The common cycle at which the board stands: `at`, or that of the edge.
         """

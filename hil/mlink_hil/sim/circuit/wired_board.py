@@ -14,7 +14,12 @@ from mlink_hil.sim.circuit.node import Node
 
 
 class WiredBoard(Board):
-    """Forwards everything to a board, except for pins that have a button or are on a net."""
+    """Forwards everything to a board, except for pins that have a button or are on a net.
+
+    Args:
+        node: The board on the common clock.
+        clock: The common clock.
+    """
 
     def __init__(self, node: Node, clock: CommonClock) -> None:
         self._node = node

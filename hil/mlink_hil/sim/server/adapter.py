@@ -251,7 +251,12 @@ def _next_frame(cycle: int) -> int:
 
 
 def make_adapter(plan: BoardPlan, *, in_turns: bool) -> Adapter:
-    """Return the adapter of a board."""
+    """Return the adapter of a board.
+
+    Args:
+        plan: The board.
+        in_turns: Whether it is simulated in virtual time.
+    """
     match plan.adapter:
         case "usb":
             return UsbAdapter()

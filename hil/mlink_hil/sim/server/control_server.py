@@ -99,7 +99,13 @@ class ControlServer:
         writable: Container[int],
         carry_out: Callable[[Client, messages.Request], messages.Reply],
     ) -> None:
-        """Answer the requests that have arrived, and send what could not be sent before."""
+        """Answer the requests that have arrived, and send what could not be sent before.
+
+        Args:
+            readable: Descriptors that are ready to read.
+            writable: Descriptors that are ready to write.
+            carry_out: Returns the reply to a client's request, or raises DeviceError.
+        """
         for client in list(self._clients.values()):
             if client.fileno() in writable:
                 self._send(client, b"")

@@ -79,7 +79,13 @@ class Requests:
         self._line_missing = 0
 
     def on_edge(self, pin: int, level: bool, cycle: int) -> None:
-        """Send an edge to the clients that watch the pin."""
+        """Send an edge to the clients that watch the pin.
+
+        Args:
+            pin: Its number.
+            level: The level after the edge.
+            cycle: When it was, in cycles of the board.
+        """
         self._edges[pin] += 1
         if pin in self._control.watched:
             self._control.publish(messages.Edge(pin, level, cycle, self._time.time_ns(cycle)))

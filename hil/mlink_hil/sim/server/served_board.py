@@ -27,7 +27,12 @@ class BoardTime:
         self._node = node
 
     def present_ns(self, cycle: int, *, powered: bool) -> int:
-        """Return the present, ns of CLOCK_MONOTONIC."""
+        """Return the present, ns of CLOCK_MONOTONIC.
+
+        Args:
+            cycle: How far the board has run, which is its present while it has power.
+            powered: Whether it runs.
+        """
         return self.time_ns(cycle) if powered else time.monotonic_ns()
 
     def time_ns(self, cycle: int) -> int:
@@ -161,7 +166,12 @@ class ServedBoard:
         return True
 
     def serve(self, readable: Container[int], writable: Container[int]) -> None:
-        """Feed the host's bytes to the board and answer the clients' requests."""
+        """Feed the host's bytes to the board and answer the clients' requests.
+
+        Args:
+            readable: Descriptors that are ready to read.
+            writable: Descriptors that are ready to write.
+        """
         if self._port.fd in readable:
             data = self._requests.faults.line.to_board(self._port.read(RECEIVE_AHEAD))
             if self._requests.notes_line:
@@ -208,7 +218,12 @@ def boot_together(
 
 
 def next_event(clock: CommonClock, boards: Sequence[ServedBoard]) -> int | None:
-    """Return the common cycle that a program should wake up for; None without one."""
+    """Return the common cycle that a program should wake up for; None without one.
+
+    Args:
+        clock: The boards' common clock.
+        boards: The boards of a program.
+    """
     events = (clock.next_event, *(board.due for board in boards))
     return min((each for each in events if each is not None), default=None)
 

@@ -32,7 +32,12 @@ class GapLog:
         self._gaps: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
 
     def watch(self, streams: Iterable[StreamStatus], elapsed_s: float) -> None:
-        """Compare the counts with those of the last call."""
+        """Compare the counts with those of the last call.
+
+        Args:
+            streams: Current counts.
+            elapsed_s: Master time in seconds.
+        """
         for stream in streams:
             for subscription in stream.subscriptions:
                 key = (stream.name, subscription.module, subscription.port)

@@ -40,7 +40,12 @@ class RunLength:
     def check(
         self, workers: Iterable[WorkerHandle], place: Callable[[WorkerHandle], Place]
     ) -> None:
-        """End the run if its time is over; workers that have not started by then have failed."""
+        """End the run if its time is over; workers that have not started by then have failed.
+
+        Args:
+            workers: All workers of the run.
+            place: Returns where a worker stands.
+        """
         now_s = time.monotonic()
         if self._end_s is None or self._outcome.ending or now_s < self._end_s:
             return

@@ -80,6 +80,9 @@ class StopLadder:
     def overdue(self, waiting: Iterable[WorkerHandle]) -> list[WorkerHandle]:
         """Take the next step with each worker whose time is over.
 
+        Args:
+            waiting: Workers that have not finished yet.
+
         Returns:
             Workers that this call has interrupted for the first time.
         """

@@ -25,6 +25,10 @@ _OTHERS = 24
 def enough_descriptors(bench: Bench, streams: Streams) -> Iterator[None]:
     """Allow this process, and those that it starts, the open files that a bench needs.
 
+    Args:
+        bench: The bench that runs.
+        streams: Its streams.
+
     Raises:
         MlinkError: The hard limit does not allow them.
     """

@@ -39,7 +39,13 @@ def kept_awake(
 def report_priorities(
     workers: Mapping[str, WorkerHandle], reporter: Reporter, *, in_real_time: bool
 ) -> None:
-    """Record each module's nice value; log modules of the loop that did not get theirs."""
+    """Record each module's nice value; log modules of the loop that did not get theirs.
+
+    Args:
+        workers: The run's workers, all loaded.
+        reporter: Receives the values and the log line.
+        in_real_time: False in virtual time, where no priority is requested.
+    """
     if reporter.recording is not None:
         for worker in workers.values():
             reporter.recording.note_priority(worker.name, worker.nice)

@@ -24,6 +24,12 @@ def open_simulation(
 ) -> Iterator[Simulation | None]:
     """Open all devices of the bench together.
 
+    Args:
+        bench: The bench that runs.
+        work_dir: The run's own folder.
+        hosting: What the engine does while the devices open or close.
+        limit_s: Longest time to open, and to close.
+
     Yields:
         The simulation; None for a bench without devices, or when the run has to end meanwhile.
 

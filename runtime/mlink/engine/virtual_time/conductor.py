@@ -72,7 +72,13 @@ class VirtualTime:
 
 
 class Conductor:
-    """Knows what each module waits for; times are µs of virtual master time."""
+    """Knows what each module waits for; times are µs of virtual master time.
+
+    Args:
+        virtual: Parameters of the run.
+        order: Names of the modules, sources first.
+        edges: All subscriptions.
+    """
 
     def __init__(self, virtual: VirtualTime, order: Sequence[str], edges: Sequence[Edge]) -> None:
         self.now_usec = 0
@@ -143,7 +149,12 @@ class Conductor:
         self.holder = name
 
     def note(self, name: str, message: Waits) -> None:
-        """Take the turn back from a module."""
+        """Take the turn back from a module.
+
+        Args:
+            name: The module.
+            message: Until when it waits, and how many items it has sent so far.
+        """
         for port, sent in message.sent.items():
             if new := sent - self._sent.get((name, port), 0):
                 self._sent[name, port] = sent
@@ -248,7 +259,12 @@ class Conductor:
         self._t0_ns += real_ns
 
     def give(self, name: str, time_usec: int) -> None:
-        """Give the turn to a module, and set the time to `time_usec`."""
+        """Give the turn to a module, and set the time to `time_usec`.
+
+        Args:
+            name: The module.
+            time_usec: Its time, as `next` has returned it.
+        """
         if self._virtual.speed is not None and time_usec > self.now_usec:
             late_usec = round(-1e6 * self.left_s(time_usec))
             self.latest_usec = max(self.latest_usec, late_usec)

@@ -105,7 +105,14 @@ class Turns:
         fail: Callable[[WorkerHandle, str, str, str], None],
         limit_s: float,
     ) -> None:
-        """Start the modules in turns; time advances only if one waits while it starts."""
+        """Start the modules in turns; time advances only if one waits while it starts.
+
+        Args:
+            order: Names of the modules, sources first.
+            send_start: Sends Start to a worker.
+            fail: Reports a failure: worker, phase, what happened, remedy.
+            limit_s: Longest virtual time that may pass in one module's start().
+        """
         conductor, self._phase = self._conductor, "start"
         for name in order:
             worker = self._workers[name]

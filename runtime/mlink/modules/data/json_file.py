@@ -49,6 +49,9 @@ class JsonFile(DataFile):
     def write_rows(self, rows: Sequence[Sequence[Any]]) -> None:
         """Add rows.
 
+        Args:
+            rows: Lists of JSON values, each of the width of the columns.
+
         Raises:
             StorageError: An earlier write failed.
         """

@@ -58,6 +58,10 @@ class SignalInfo:
 def signal_info(metadata: Metadata, block: SignalBlock) -> SignalInfo:
     """Describe a stream.
 
+    Args:
+        metadata: Metadata of the stream.
+        block: The first block.
+
     Raises:
         ModuleError: The number of `signal_names` is not that of the block's channels.
     """

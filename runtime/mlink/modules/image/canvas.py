@@ -40,7 +40,11 @@ class Window(Protocol):
 
 
 class HighguiWindow:
-    """A window of OpenCV's highgui; it must be used from the thread that created it."""
+    """A window of OpenCV's highgui; it must be used from the thread that created it.
+
+    Args:
+        title: Of the window, and its name in OpenCV.
+    """
 
     def __init__(self, title: str) -> None:
         from mlink.opencv import cv2, draws_windows
@@ -202,6 +206,10 @@ def display_problem(
     """Return why no window can be opened; "" if one can.
 
     Checked before highgui is used, because its toolkit ends the process if there is no display.
+
+    Args:
+        environment: Environment variables, for DISPLAY.
+        sockets: Folder of the X server's sockets.
     """
     display = environment.get("DISPLAY", "")
     match = re.fullmatch(r"(?P<host>[^:]*):(?P<number>\d+)(\.\d+)?", display)

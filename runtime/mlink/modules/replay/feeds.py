@@ -57,7 +57,13 @@ def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
 
 
 def journal_feed(journal: Journal, source: str, output: OutputPort) -> Feed:
-    """Return the items of a stream as a script received them, at the times of their delivery."""
+    """Return the items of a stream as a script received them, at the times of their delivery.
+
+    Args:
+        journal: The journal of a module that received the stream.
+        source: The stream, "module.port".
+        output: Where the items are sent.
+    """
     decode = small_decoder(output.data_type)
     for time_usec, payload in journal.items_of(source):
         yield Item(time_usec, functools.partial(output.submit, decode(payload)))

@@ -98,6 +98,10 @@ def settings_path(setting: str, module: str, bench_dir: Path) -> Path:
 def check_ports(ports_in: list[ScriptPort], ports_out: list[ScriptPort]) -> list[str]:
     """Return errors about unknown types and about ids that are used twice.
 
+    Args:
+        ports_in: Declared inputs.
+        ports_out: Declared outputs.
+
     Returns:
         One text per error, starting with the settings key.
     """

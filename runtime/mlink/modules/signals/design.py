@@ -71,7 +71,12 @@ def is_stable(found: NDArray[np.float64]) -> bool:
 
 
 class Filter:
-    """Filters blocks of samples, with a state for each channel that goes on from block to block."""
+    """Filters blocks of samples, with a state for each channel that goes on from block to block.
+
+    Args:
+        found: The sections.
+        channels: Number of channels.
+    """
 
     def __init__(self, found: NDArray[np.float64], channels: int) -> None:
         self._sections = found

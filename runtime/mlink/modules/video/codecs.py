@@ -356,6 +356,12 @@ def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool) -> PixelPlan:
 def encoder_format(codec: Codec, plan: PixelPlan, *, width: int, height: int) -> str:
     """Return the pixel format for the encoder.
 
+    Args:
+        codec: The codec.
+        plan: How it stores the frames.
+        width: Width of the frames in px.
+        height: Height of the frames in px.
+
     Raises:
         ModuleError: The codec cannot store pictures of this (odd) size.
     """

@@ -27,6 +27,9 @@ _AT_REST = frozenset(b"SXZ")
 class EncoderThreads:
     """Knows whether the threads of an encoder sleep.
 
+    Args:
+        ids: The kernel's numbers of the threads, which belong to this process.
+
     Raises:
         OSError: This process has too few descriptors.
     """

@@ -30,6 +30,11 @@ def seconds_per_frame(options: VideoOptions, size: tuple[int, int], *, grey: boo
 
     It is measured in about a second; the result is kept below $XDG_CACHE_HOME.
 
+    Args:
+        options: How to encode.
+        size: Width and height in px.
+        grey: Whether the frames are grey.
+
     Raises:
         ModuleError: The codec cannot store such frames.
         StorageError: There is no room for temporary files.

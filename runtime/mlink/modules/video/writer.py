@@ -171,6 +171,10 @@ class VideoWriter(ClosesOnExit):
     def write(self, pixels: NDArray[Any], time_usec: int) -> None:
         """Encode one frame.
 
+        Args:
+            pixels: The frame, of the size and kind of the first one.
+            time_usec: Its master time in µs.
+
         Raises:
             ModuleError: It has another size or kind.
             StorageError: The disk fails.

@@ -45,7 +45,14 @@ _MOST_HINTS = 20
 
 
 class VirtualHost(ModuleHost):
-    """Implements `mlink.module.ModuleContext` in virtual time."""
+    """Implements `mlink.module.ModuleContext` in virtual time.
+
+    Args:
+        spec: The worker's spec, with its tape and quiet outputs.
+        settings: The module's settings.
+        channel: The control channel to the engine.
+        doorbell: Rung by sources of streams in shared memory.
+    """
 
     def __init__(
         self,

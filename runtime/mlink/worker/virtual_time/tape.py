@@ -161,7 +161,11 @@ class Tape:
         return self._items[0].time_usec if self._items else None
 
     def stop_is_next(self, sent: int) -> bool:
-        """Return whether the recorded module saw the stop outside of a wait, at this point."""
+        """Return whether the recorded module saw the stop outside of a wait, at this point.
+
+        Args:
+            sent: Number of small items that the module has sent so far.
+        """
         return (
             self.stop is not None
             and not self._waited_at_stop

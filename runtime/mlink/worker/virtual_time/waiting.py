@@ -36,7 +36,13 @@ class _Alarm:
 
 
 class VirtualWaiting:
-    """Implements `mlink.waiting.Waiting`; its moments are exact to the µs."""
+    """Implements `mlink.waiting.Waiting`; its moments are exact to the µs.
+
+    Args:
+        time: Virtual time, µs.
+        turns: Lets other modules run while a driver waits.
+        fail: Called with an exception of a call.
+    """
 
     is_virtual = True
     granted: Granted | None = None
