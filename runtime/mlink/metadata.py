@@ -102,6 +102,19 @@ def usec_per_unit(unit: str, sample_rate: object) -> float | None:
     return 1e6 / sample_rate if is_rate else None  # type: ignore[operator]
 
 
+def bits_of(metadata: Mapping[str, object], item_bytes: int) -> int:
+    """Return how many bits of a frame's values are used, the lowest ones.
+
+    Args:
+        metadata: Of the stream. `bits` states them for values of 16 bits; what cannot be true
+            counts as not stated.
+        item_bytes: Bytes of a value.
+    """
+    stated, whole = metadata.get("bits"), 8 * item_bytes
+    known = isinstance(stated, int) and not isinstance(stated, bool) and item_bytes > 1
+    return stated if known and 0 < stated <= whole else whole  # type: ignore[operator,return-value]
+
+
 def encode_metadata(metadata: Metadata) -> bytes:
     """Encode metadata as msgpack for the control channel; a MetaSize becomes a map of one key."""
     return msgspec.msgpack.encode({key: _to_plain(value) for key, value in metadata.items()})

@@ -94,6 +94,7 @@ class CameraInfo:
     shape: tuple[int, ...]
     """Shape of every picture: (height, width) or (height, width, channels)."""
     dtype: np.dtype[Any]
+    """uint8 or uint16."""
     framerate: float
     """Frames per second; 0 when the source does not know it."""
     timestamp_source: str
@@ -116,6 +117,9 @@ class CameraInfo:
     """What the time stamps are of: "exposure-start" or "frame-end"; empty if that is not known."""
     numbers_complete: bool = True
     """Whether the numbers of `Stamp` show all lost frames; else intervals are looked at too."""
+
+    bits: int = 0
+    """Bits of values of 16 that are used, the lowest ones: 10 for a camera of 10 bits; 0: all."""
 
     @property
     def differences(self) -> tuple[Answer, ...]:

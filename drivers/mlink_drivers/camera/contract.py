@@ -80,6 +80,7 @@ def opening_tells_what_will_come(subject: Subject) -> None:
     with subject.opened() as (_, info):
         assert len(info.shape) in (2, 3), f"a picture has 2 or 3 dimensions, not {info.shape}"
         assert info.dtype in (np.uint8, np.uint16), f"pixels are of 8 or 16 bits: {info.dtype}"
+        assert 0 <= info.bits <= 8 * info.dtype.itemsize, f"they have {info.bits} used bits"
         assert info.framerate >= 0, "a rate that is not known is 0"
         assert info.timestamp_source, "timestamp_source names the origin of the stamps"
         assert info.uncertainty_usec >= 0, "uncertainty_usec is a number of µs"

@@ -28,6 +28,8 @@ class Layout(NamedTuple):
     """FFmpeg's format to convert to; "" if the pixels are copied as they are."""
     turns: int = 0
     """Quarter turns, anticlockwise, as a phone notes how it was held."""
+    bits: int = 0
+    """Bits of values of 16 that are used; 0: all."""
 
 
 def layout_of(frame: Any, source: str) -> Layout:
@@ -58,7 +60,7 @@ def layout_of(frame: Any, source: str) -> Layout:
         size = (size[1], size[0])
     if name.startswith("gray"):
         stored = wide.newbyteorder(">" if name.endswith("be") else "<")
-        return Layout(size, stored, "", turns)
+        return Layout(size, stored, "", turns, bits if bits > 8 else 0)
     if name.startswith("mono"):
         return Layout(size, wide, "gray", turns)
     if name.startswith(("ya", "pal")) or any(component.is_alpha for component in form.components):
@@ -167,4 +169,5 @@ class Pictures:
 def _words(layout: Layout) -> str:
     channels = layout.shape[2] if len(layout.shape) == 3 else 1
     kind = {1: "grey", 3: "BGR", 4: "BGRA"}[channels]
-    return f"{layout.shape[1]}×{layout.shape[0]} {kind} of {8 * layout.dtype.itemsize} bits"
+    bits = layout.bits or 8 * layout.dtype.itemsize
+    return f"{layout.shape[1]}×{layout.shape[0]} {kind} of {bits} bits"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from mlink.errors import BenchError, DeviceError
-from mlink.metadata import MetaSize
+from mlink.metadata import Metadata, MetaSize
 from mlink.module import Module, ModuleContext
 from mlink.realtime import locked_memory, quiet_gc
 from mlink_drivers.camera.backend import CameraInfo, CameraRequest, make_backend, shown_address
@@ -96,7 +96,11 @@ class CameraModule(Module[CameraSettings]):
             timestamp_source=info.timestamp_source,
             uncertainty_usec=info.uncertainty_usec,
         )
-        known = {"pixel_format": info.pixel_format, "timestamp_moment": info.timestamp_moment}
+        known: Metadata = {
+            "pixel_format": info.pixel_format,
+            "timestamp_moment": info.timestamp_moment,
+            "bits": (info.bits or 16) if info.dtype.itemsize > 1 else 0,
+        }
         self.context.outputs["video"].metadata.update({k: v for k, v in known.items() if v})
         self.log.info(
             "%s: %d×%d at %.3g fps, times from %s (±%d µs)",

@@ -96,6 +96,7 @@ class NetworkCamera:
         return CameraInfo(
             shape=self._arrays.layout.shape,
             dtype=self._arrays.layout.dtype.newbyteorder("="),
+            bits=self._arrays.layout.bits,
             framerate=request.framerate if request.framerate_given else rate,
             timestamp_source="arrival",
             uncertainty_usec=UNCERTAINTY_USEC,

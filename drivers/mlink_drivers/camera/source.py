@@ -113,11 +113,12 @@ class CameraSource:
             if self._abandoned:
                 self._close()
                 raise DeviceError(f"{self.shown} is not needed any more", remedy="")
-            if (info.shape, info.dtype) != (self._info.shape, self._info.dtype):
+            was = self._info
+            if (info.shape, info.dtype, info.bits) != (was.shape, was.dtype, was.bits):
                 self._close()
                 raise ChangedCameraError(
-                    f"{self.shown} came back with pictures of {info.shape}, instead of "
-                    f"{self._info.shape}",
+                    f"{self.shown} came back with pictures of {_form(info)}, instead of "
+                    f"{_form(was)}",
                     remedy="Plug in the same camera; no other program may change its format.",
                 )
             return self.backend
@@ -188,6 +189,10 @@ class CameraSource:
 
 class ChangedCameraError(DeviceError):
     """The camera that came back does not fit the stream."""
+
+
+def _form(info: CameraInfo) -> str:
+    return f"{info.shape} of {info.bits or 8 * info.dtype.itemsize} bits"
 
 
 def _no_controls(name: str, wish: ControlValue) -> Answer:

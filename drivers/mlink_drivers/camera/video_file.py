@@ -93,6 +93,7 @@ class VideoFileCamera:
         return CameraInfo(
             shape=layout.shape,
             dtype=layout.dtype.newbyteorder("="),
+            bits=layout.bits,
             framerate=framerate,
             timestamp_source="file",
             uncertainty_usec=0,

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from mlink import __version__
 from mlink.encoding.jobs import Job
 from mlink.errors import MlinkError, StorageError
-from mlink.modules.video.encoder_attributes import encoder_attributes
+from mlink.modules.video.encoder_attributes import encoder_attributes, stored_pixels
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoWriter
-from mlink.recording.video import ARRAY_FORMATS
+from mlink.recording.video import array_of
 from mlink.recording.video_file import is_finished, opened_video, reason_of
 from mlink.storage.failures import UNEXPECTED, damage_of, storage_error, storage_errors
 from mlink.storage.inside import RecordingFile, Source
@@ -124,6 +124,7 @@ def _encode(
                     pixels,
                     options,
                     framerate=job.framerate or NOMINAL_FRAMERATE,
+                    bits=job.bits,
                     collection_id=recorded.header.collection_id.bytes,
                     generator=f"mlink {__version__} encode",
                     tags=_tags(source),
@@ -139,7 +140,7 @@ def _encode(
             raise StorageError(f"{source} contains no pictures to encode")
         attributes = {
             "encoder": encoder_attributes(writer, options),
-            "video": {"file_rate": float(writer.rate)},
+            "video": {"file_rate": float(writer.rate), **stored_pixels(writer)},
         }
     finally:
         if writer is not None:
@@ -171,14 +172,10 @@ def _verify(draft: Path, job: Job, count: int, digests: list[int]) -> None:
 
 def _frames(path: Source, kind: str) -> Iterator[NDArray[Any]]:
     """Yield all pictures as arrays of the kind that was recorded."""
-    array_format = ARRAY_FORMATS.get(kind, "bgr24")
     try:
         with opened_video(path) as container:
             for frame in container.decode(video=0):
-                if kind == "gray8" and not frame.format.name.startswith("gray"):
-                    yield frame.to_ndarray(format="bgr24")[..., 0]
-                else:
-                    yield frame.to_ndarray(format=array_format)
+                yield array_of(frame, kind)
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise StorageError(f"{path} cannot be decoded: {reason_of(error)}") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from mlink.errors import StorageError
+from mlink.metadata import bits_of
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
@@ -28,6 +29,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Hz, as the source announced it; 0 when it is unknown."""
     pixels: str = ""
     """Kind of the recorded frames, e.g. "bgr8"."""
+    bits: int = 0
+    """Bits of their values that are used; 0: all."""
 
     @property
     def target(self) -> str:
@@ -96,6 +99,7 @@ def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
             frames=len(read_tsync(unit.file(tsync)).times),
             framerate=float(video.get("framerate", 0.0)),
             pixels=str(video.get("pixels", "")),
+            bits=bits_of(video, 2),
         )
         for name, tsync in zip(videos, times, strict=True)
     ]

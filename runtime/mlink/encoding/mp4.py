@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mlink import __version__
 from mlink.errors import StorageError
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
+from mlink.opencv import eight_bits
 from mlink.recording.collection import Recording
 from mlink.recording.exporting import Export
 from mlink.recording.video import Video
@@ -53,7 +54,7 @@ def _write(video: Video, path: Path, times: Path, collection_id: bytes) -> str:
     writer, changes = None, ""
     try:
         for frame in video:
-            pixels, changes = _eight_bits_even(frame.mat)
+            pixels, changes = _eight_bits_even(frame.mat, video.bits)
             if writer is None:
                 writer = VideoWriter(
                     path,
@@ -93,12 +94,12 @@ def _rate(video: Video) -> float:
     return usual if measured else NOMINAL_FRAMERATE
 
 
-def _eight_bits_even(pixels: NDArray[Any]) -> tuple[NDArray[Any], str]:
+def _eight_bits_even(pixels: NDArray[Any], bits: int) -> tuple[NDArray[Any], str]:
     """Return pixels as players of H.264 take them, and what was changed."""
     changes = []
     if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-        changes.append("the upper 8 of 16 bits")
+        pixels = eight_bits(pixels, bits)
+        changes.append(f"the upper 8 of {bits} bits")
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = pixels[..., :3]
         changes.append("without alpha")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
+from mlink.metadata import bits_of
 from mlink.recording.stream import Columns, RecordedStream
 from mlink.recording.video_file import opened_video, reason_of
 from mlink.storage.inside import RecordingFile
@@ -30,6 +31,24 @@ ARRAY_FORMATS = {
 """Kind of a recorded frame → FFmpeg's name of the pixel format of its array."""
 
 
+def array_of(frame: Any, kind: str) -> NDArray[Any]:
+    """Return a decoded picture as an array of the kind that was recorded, with its own values.
+
+    Args:
+        frame: An `av.VideoFrame`.
+        kind: "gray8", …; "" if it is not known.
+    """
+    stored = str(frame.format.name)
+    if kind == "gray8" and stored.startswith(("gbr", "rgb", "bgr")):  # three equal planes
+        plane: NDArray[Any] = np.ascontiguousarray(frame.to_ndarray(format="bgr24")[..., 0])
+        return plane
+    name = ARRAY_FORMATS.get(kind) or ("gray" if stored.startswith("gray") else "bgr24")
+    if name == "gray16le" and stored in ("gray10le", "gray12le"):  # else scaled to 16 bits
+        name = stored
+    array: NDArray[Any] = frame.to_ndarray(format=name)
+    return array
+
+
 class Video(RecordedStream):
     """Frames as they were recorded. Reading them in order is fast; random access is slower.
 
@@ -39,9 +58,15 @@ class Video(RecordedStream):
 
     def __init__(self, unit: UnitFolder) -> None:
         super().__init__(unit)
-        kind = unit.attributes.get("video", {}).get("pixels", "")
-        self._format = ARRAY_FORMATS.get(kind, "")
-        self._parts = [_Part(unit.file(name), self._format) for name in unit.part_names("data")]
+        about = unit.attributes.get("video", {})
+        self._kind = str(about.get("pixels", ""))
+        self._stated = about
+        self._parts = [_Part(unit.file(name), self._kind) for name in unit.part_names("data")]
+
+    @property
+    def bits(self) -> int:
+        """Bits of the frames' values that are used, the lowest ones: 8, or up to 16."""
+        return bits_of(self._stated, 2 if self._kind.endswith("16") else 1)
 
     @cached_property
     def _times(self) -> list[NDArray[np.int64]]:
@@ -143,9 +168,9 @@ class Video(RecordedStream):
 class _Part:
     """One video file: decodes the next frame, and seeks when another one is requested."""
 
-    def __init__(self, file: RecordingFile, array_format: str) -> None:
+    def __init__(self, file: RecordingFile, kind: str) -> None:
         self._file = file
-        self._format = array_format
+        self._kind = kind
         self._open = ExitStack()
         self._container: Any = None
         self._decoded: Iterator[Any] = iter(())
@@ -172,7 +197,7 @@ class _Part:
                         continue
                     self._next = number
                 self._next += 1
-                return self._array(frame)
+                return array_of(frame, self._kind)
         except (av.FFmpegError, IndexError, ValueError, TypeError) as error:
             raise StorageError(
                 f"{self._file} cannot be decoded at frame {number}: {reason_of(error)}"
@@ -193,11 +218,6 @@ class _Part:
             self._container.seek(self._pts[number], stream=stream, backward=True)
             self._next = -1
         self._decoded = self._container.decode(stream)
-
-    def _array(self, frame: Any) -> NDArray[Any]:
-        name = self._format or ("gray" if frame.format.name.startswith("gray") else "bgr24")
-        array: NDArray[Any] = frame.to_ndarray(format=name)
-        return array
 
     def close(self) -> None:
         self._open.close()

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mlink.metadata import Metadata, MetaSize, usec_per_unit
+from mlink.metadata import Metadata, MetaSize, bits_of, usec_per_unit
 from mlink.module import InputPort, Module, ModuleContext
 from mlink.tap.catalog import TapSettings
 from mlink.types import (
@@ -152,7 +152,7 @@ class FeedModule(Module[TapSettings]):
         for channel, values in zip(channels, data.T, strict=False):
             channel.extend(plain(values))
 
-    def _take_frame(self, _port: InputPort, pending: Items, frame: Frame) -> None:
+    def _take_frame(self, port: InputPort, pending: Items, frame: Frame) -> None:
         view = frame.view
         pending.last = {
             "index": frame.index,
@@ -163,7 +163,8 @@ class FeedModule(Module[TapSettings]):
         if widths := self._wanted.pop(pending.stream, None):
             now_usec = self.context.clock.now_usec()
             for width in widths:
-                self._line.put(make_picture(pending.stream, frame, width, now_usec))
+                bits = bits_of(port.metadata, view.itemsize)
+                self._line.put(make_picture(pending.stream, frame, width, now_usec, bits))
 
     # -- the connection --------------------------------------------------------------------------
 

@@ -13,29 +13,33 @@ from mlink.view.messages import Picture
 
 _QUALITY = 80
 _BINS = 64
+_MANY_BITS = 16
+"""Few sources fill as many: thermal and depth cameras, for example, would show next to nothing."""
 MAX_WIDTH = 3840
 MIN_WIDTH = 16
 
 
-def make_picture(stream: str, frame: Frame, width: int, now_usec: int) -> Picture:
+def make_picture(stream: str, frame: Frame, width: int, now_usec: int, bits: int) -> Picture:
     """Return a frame as a picture.
 
-    Frames of 8 bits are shown as they are; of others, the values between the least and the greatest
-    are shown as black to white.
+    Frames of 8 bits are shown as they are, and those of which less than 16 bits are used. Of
+    others, the values between the least and the greatest are shown as black to white.
 
     Args:
         stream: Its stream, "module.port".
         frame: The frame, of any type that streams carry.
         width: Greatest width of the picture in pixels; it is never enlarged.
         now_usec: Master time.
+        bits: Bits of its values that are used.
     """
     pixels = frame.view
     small = _finite(_reduced(pixels, max(MIN_WIDTH, min(width, MAX_WIDTH))))
     low, high = (float(small.min()), float(small.max())) if small.size else (0.0, 0.0)
-    scaled = pixels.dtype != np.uint8
-    bounds = (low, high) if scaled else (0.0, 255.0)
+    whole = pixels.dtype.kind == "u"
+    top = float((1 << bits) - 1) if whole else _top(pixels.dtype)
+    scaled = not whole or bits >= _MANY_BITS
+    bounds = (low, high) if scaled else (0.0, top)
     counts, _ = np.histogram(small, bins=_BINS, range=(bounds[0], max(bounds[1], bounds[0] + 1)))
-    top = _top(pixels.dtype)
     saturated = float(np.count_nonzero(small >= top)) / small.size if small.size and top else 0.0
     done, jpeg = cv2.imencode(
         ".jpg", _as_8_bits(small, *bounds), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]

@@ -163,7 +163,7 @@ class RecordedView:
         times = video.times_usec
         index = max(0, video.index_at(time_usec))
         try:
-            picture = make_picture(name, video[index], width, time_usec)
+            picture = make_picture(name, video[index], width, time_usec, video.bits)
         except StorageError:
             raise
         except (*UNEXPECTED, cv2.error) as error:

@@ -54,6 +54,7 @@ def test_packed_grey_has_the_camera_s_values(name, bits, packing, size):
     reader(form, *size)(data, 0, into)
     assert into.dtype == np.uint16
     assert into.reshape(-1).tolist() == values
+    assert form.used_bits == bits
     assert form.bits_per_pixel == (12 if packing == "Packed" else bits)
 
 

@@ -72,6 +72,7 @@ def test_a_video_gives_its_own_pixels(tmp_path, stored, shape, top, dtype, array
     encode(tmp_path / "a.mkv", "ffv1", stored, sent, array_format=array_format)
     info, found = everything(VideoFileCamera(), f"file:{tmp_path / 'a.mkv'}")
     assert (info.shape, info.dtype) == (shape, dtype)
+    assert info.bits in {0: (0,), 8: (0,), 10: (10,), 12: (12,), 16: (0, 16)}[top.bit_length() - 1]
     assert np.array_equal(found, sent)
 
 

@@ -33,11 +33,17 @@ def pictures(count: int = 12, shape: tuple[int, ...] = (48, 64, 3), dtype: Any =
     return random.integers(0, np.iinfo(dtype).max, (count, *shape), dtype, endpoint=True)
 
 
-def record(tmp_path: Path, frames: Any, times: list[int] | None = None, **settings: Any) -> Path:
+def record(
+    tmp_path: Path,
+    frames: Any,
+    times: list[int] | None = None,
+    metadata: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Path:
     """Record with deferral; return the recording's folder."""
     chosen = VideoRecorderSettings(deferred_encode_enabled=True, **settings)
     context = FakeContext(videorecorder, chosen, tmp_path, name="Video", record=True)
-    context.inputs["frames-in"].metadata = {"framerate": RATE}
+    context.inputs["frames-in"].metadata = metadata or {"framerate": RATE}
     create_collection(
         tmp_path / "recording", collection_id=context.run_info.run_uuid, generator="test"
     ).save(success=True)
@@ -65,6 +71,28 @@ def codec_of(path: Path) -> str:
 def findings(recording: Path) -> list[str]:
     found = verify_recording(recording, decode=True).findings
     return [f.text for f in found if f.level != "note" and f.dataset]
+
+
+@pytest.mark.parametrize(
+    ("codec", "kind", "bits"), [("ffv1", "gray16", 10), ("h264", "gray8", 8), ("hevc", "gray8", 8)]
+)
+def test_the_used_bits_are_those_of_the_recording(
+    tmp_path: Path, codec: str, kind: str, bits: int
+) -> None:
+    sent = [np.tile(np.roll(np.arange(64) * 16, n), (48, 1)).astype(np.uint16) for n in range(5)]
+    metadata = {"framerate": RATE, "bits": 10}
+    folder = record(tmp_path, sent, metadata=metadata, video_codec=codec)
+    assert encode_recording(folder).ok
+    about = attributes(folder)["video"]
+    assert (about["pixels"], about["bits"]) == (kind, bits)
+    with mlink.recording.open(folder) as opened:
+        video = opened.video()
+        assert video.bits == bits
+        for recorded, pixels in zip(video, sent, strict=True):
+            if bits == 10:
+                assert np.array_equal(recorded.mat, pixels)
+            else:
+                assert abs(recorded.mat - pixels * (255 / 1023)).mean() < 8
 
 
 @pytest.mark.parametrize(

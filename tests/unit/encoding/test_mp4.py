@@ -52,6 +52,16 @@ def test_all_parts_become_one_video(tmp_path, shape, dtype, changes):
         assert (frame.format.name, frame.colorspace) == ("yuv420p", 5)
 
 
+def test_frames_of_10_bits_are_as_bright_as_they_were_sent(tmp_path):
+    sent = [each >> 6 for each in gradients((48, 64), np.uint16)]
+    folder = record(tmp_path, sent, metadata={"framerate": 30.0, "bits": 10}, video_codec="ffv1")
+    with mlink.recording.open(folder) as opened:
+        (path, made), _ = export_mp4(opened, tmp_path / "out")
+    assert made == "the upper 8 of 10 bits"
+    shown = cv2.VideoCapture(str(path)).read()[1][..., 0].astype(int)
+    assert abs(shown - (sent[0] >> 2)).mean() < 5
+
+
 def test_the_command_names_its_files_and_overwrites_nothing(tmp_path):
     folder = record(tmp_path, gradients((49, 63, 3), count=3))
     out = tmp_path / "out"

@@ -107,6 +107,7 @@ class GenicamCamera:
         return CameraInfo(
             shape=self._format.shape(width, height),
             dtype=self._format.dtype,
+            bits=self._format.used_bits,
             framerate=self._framerate,
             timestamp_source=SOURCE,
             uncertainty_usec=self._times.uncertainty_usec,

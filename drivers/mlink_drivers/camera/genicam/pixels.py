@@ -60,6 +60,11 @@ class PixelFormat:
         return np.dtype(np.uint8 if self.bits == 8 else np.uint16)
 
     @property
+    def used_bits(self) -> int:
+        """Bits of values of 16 that are used; 0 for all: values of colours are scaled."""
+        return self.bits if 8 < self.bits < 16 and self.result == 1 else 0
+
+    @property
     def bits_per_pixel(self) -> int:
         """Bits that a pixel has in memory."""
         if self.packing == "Packed":

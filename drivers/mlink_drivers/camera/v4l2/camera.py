@@ -104,6 +104,7 @@ class V4L2Camera:
         return CameraInfo(
             shape=shape,
             dtype=self._pictures.dtype,
+            bits=self._pictures.bits,
             framerate=framerate,
             timestamp_source=self._times.source,
             uncertainty_usec=self._times.uncertainty_usec,

@@ -91,6 +91,8 @@ class Pictures(Protocol):
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    bits: int
+    """Bits of values of 16 that are used; 0: all."""
 
     def learn(self, data: Bytes) -> bool:
         """Look at one of the first buffers; return whether it is a good picture.
@@ -155,6 +157,7 @@ class RawPictures:
         if pixel.to_bgr is not None:
             self.shape = (height, width, 3)
         self.dtype = np.dtype(np.uint8 if pixel.bits == 8 else np.uint16)
+        self.bits = pixel.bits if 8 < pixel.bits < 16 and pixel.to_bgr is None else 0
         self._pixel = pixel
         self._source = source
         self._width, self._height = width, height
@@ -239,6 +242,7 @@ class JpegPictures:
     def __init__(self, source: str) -> None:
         self.shape: tuple[int, ...] = ()
         self.dtype: np.dtype[Any] = np.dtype(np.uint8)
+        self.bits = 0
         self._source = source
         self._strict = False
         self._decoders: dict[bool, Any] = {}

@@ -16,13 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlink.metadata import bits_of
 from mlink.module import Module
 from mlink.modules.image.catalog import CanvasSettings
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 
 _STATUS_SEC = 0.5
 _RED = (0, 0, 255)
-_SATURATED = 255
 
 
 class Window(Protocol):
@@ -160,7 +160,9 @@ class CanvasModule(Module[CanvasSettings]):
         frame, self._newest = self._newest, None
         if self._window is None or frame is None:
             return
-        if self._window.show(shown(frame.view, red=self.settings.highlight_saturation)):
+        view = frame.view
+        bits = bits_of(self.context.inputs["frames-in"].metadata, view.itemsize)
+        if self._window.show(shown(view, bits, red=self.settings.highlight_saturation)):
             self._drawn += 1
             return
         self.log.info("the window was closed: nothing more is shown")
@@ -182,20 +184,24 @@ class CanvasModule(Module[CanvasSettings]):
             window.close()
 
 
-def shown(picture: NDArray[Any], *, red: bool) -> NDArray[Any]:
+def shown(picture: NDArray[Any], bits: int, *, red: bool) -> NDArray[Any]:
     """Return a picture for the screen, with 8 bits per channel.
 
     Args:
-        picture: Shape (H, W) or (H, W, channels), uint8 or uint16.
+        picture: Shape (H, W) or (H, W, channels), uint8 or uint16; alpha is left out.
+        bits: Bits of its values that are used: the greatest of them is shown as white.
         red: Whether to paint saturated pixels red.
     """
-    if picture.dtype == np.uint16:
-        picture = (picture >> 8).astype(np.uint8)
-    if not red or picture.dtype != np.uint8:
-        return picture
-    plane = picture if picture.ndim == 2 else picture.max(axis=2)
-    colored = np.repeat(plane[:, :, None], 3, axis=2) if picture.ndim == 2 else picture.copy()
-    colored[plane == _SATURATED] = _RED
+    if picture.ndim == 3 and picture.shape[2] != 3:
+        picture = picture[:, :, :3] if picture.shape[2] > 3 else picture[:, :, 0]
+    from mlink.opencv import eight_bits  # not before there is a window
+
+    narrow = eight_bits(picture, bits)
+    if not red or narrow.dtype != np.uint8:
+        return narrow
+    brightest = picture if picture.ndim == 2 else picture.max(axis=2)
+    colored = np.repeat(narrow[:, :, None], 3, axis=2) if picture.ndim == 2 else narrow.copy()
+    colored[brightest >= (1 << bits) - 1] = _RED
     return colored
 
 

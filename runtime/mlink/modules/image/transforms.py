@@ -1,4 +1,4 @@
-"""Picture transforms. The shape of a result is known before, so that its memory can be loaned."""
+"""Picture transforms. The form of a result is known before, so that its memory can be loaned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
 from mlink.modules.image.catalog import TransformSettings
-from mlink.opencv import cv2
+from mlink.opencv import cv2, eight_bits
 
 Shape: TypeAlias = tuple[int, ...]
 """(height, width) or (height, width, channels)."""
@@ -21,18 +21,23 @@ Picture: TypeAlias = NDArray[Any]
 class Transform(ABC):
     """One transform, set up for pictures of one shape and dtype.
 
-    `shape` is that of the input until `prepare` replaces it by that of the result.
+    `shape` and `dtype` are those of the input until `prepare` replaces them by those of the result.
     """
 
-    def __init__(self, settings: TransformSettings, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, settings: TransformSettings, shape: Shape, dtype: np.dtype[Any], bits: int
+    ) -> None:
         self.settings = settings
         self.shape = shape
         """Of the result."""
         self.dtype = dtype
+        """Of the result, as `shape`."""
+        self.bits = bits
+        """Bits of the pictures' values that are used."""
         self.prepare()
 
     def prepare(self) -> None:
-        """Set `shape` to that of the result.
+        """Set `shape` and `dtype` to those of the result.
 
         Raises:
             ModuleError: The transform does not support these pictures.
@@ -143,26 +148,28 @@ class _Greyscale(Transform):
 
 
 class _FalseColor(Transform):
-    """Maps brightness to colour: dark is blue, bright is red."""
+    """Maps brightness to colour: dark is blue, bright is red. The result has 8 bits."""
 
     def prepare(self) -> None:
-        _require_8_bits(self)
+        self.dtype = np.dtype(np.uint8)
         self._grey = len(self.shape) == 2 or self.shape[2] == 1
         self.shape = (*self.shape[:2], 3)
 
     def apply(self, picture: Picture, into: Picture | None) -> Picture:
+        picture = eight_bits(picture, self.bits)
         grey = picture if self._grey else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
         return np.asarray(cv2.applyColorMap(grey, cv2.COLORMAP_JET, dst=into))
 
 
 class _HistNorm(Transform):
-    """Equalises the histogram of the brightness; colours do not change."""
+    """Equalises the histogram of the brightness; colours do not change. The result has 8 bits."""
 
     def prepare(self) -> None:
-        _require_8_bits(self)
+        self.dtype = np.dtype(np.uint8)
         self._grey = len(self.shape) == 2 or self.shape[2] == 1
 
     def apply(self, picture: Picture, into: Picture | None) -> Picture:
+        picture = eight_bits(picture, self.bits)
         if self._grey:
             return np.asarray(cv2.equalizeHist(picture, dst=into))
         parts = cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb)
@@ -181,14 +188,6 @@ _TRANSFORMS: dict[str, type[Transform]] = {
 }
 
 
-def _require_8_bits(transform: Transform) -> None:
-    if transform.dtype != np.uint8:
-        raise ModuleError(
-            f"{transform.settings.type} needs pixels of 8 bits, not {transform.dtype}",
-            remedy="Choose another pixel_format at the camera, such as GREY.",
-        )
-
-
 class Chain:
     """All transforms for pictures of one shape and dtype.
 
@@ -197,15 +196,17 @@ class Chain:
     """
 
     def __init__(
-        self, settings: list[TransformSettings], shape: Shape, dtype: np.dtype[Any]
+        self, settings: list[TransformSettings], shape: Shape, dtype: np.dtype[Any], bits: int
     ) -> None:
         self._steps: list[Transform] = []
         self.shape = shape
         """Of the result."""
+        self.dtype = dtype
+        """Of the result."""
         for wanted in settings:
-            step = _TRANSFORMS[wanted.kind](wanted, self.shape, dtype)
+            step = _TRANSFORMS[wanted.kind](wanted, self.shape, self.dtype, bits)
             self._steps.append(step)
-            self.shape = step.shape
+            self.shape, self.dtype = step.shape, step.dtype
 
     def apply(self, picture: Picture, into: Picture) -> None:
         """Transform a picture; the last transform writes its result to `into`."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import ModuleError
-from mlink.metadata import MetaSize
+from mlink.metadata import MetaSize, bits_of
 from mlink.module import Module, ModuleSettings
 from mlink.modules.image.canvas import shown
 from mlink.opencv import cv2
@@ -85,7 +85,8 @@ class TriLedModule(Module[ModuleSettings]):
             outputs["animal-video"].metadata["size"] = MetaSize(side, side)
 
     def _on_frame(self, frame: Frame) -> None:
-        picture = shown(frame.view, red=False)
+        bits = bits_of(self._input.metadata, frame.view.itemsize)
+        picture = shown(frame.view, bits, red=False)
         if picture.ndim == 2 or picture.shape[2] < 3:
             raise ModuleError(
                 "the frames are grey: three lights cannot be told apart",

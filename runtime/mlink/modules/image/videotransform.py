@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mlink.errors import ModuleError
-from mlink.metadata import MetaSize, passed_on
+from mlink.metadata import MetaSize, bits_of, passed_on
 from mlink.module import Module
 from mlink.modules.image.catalog import VideoTransformSettings
 from mlink.modules.image.transforms import Chain
@@ -44,19 +44,24 @@ class VideoTransformModule(Module[VideoTransformSettings]):
         if isinstance(size, MetaSize) and size.width > 0 and size.height > 0:
             grey = metadata.get("has_color") is False
             shape = (size.height, size.width) if grey else (size.height, size.width, 3)
-            result = Chain(self.settings.video_transform, shape, np.dtype(np.uint8)).shape
+            dtype = np.dtype(np.uint16 if "bits" in metadata else np.uint8)
+            chain = Chain(self.settings.video_transform, shape, dtype, bits_of(metadata, 2))
+            result = chain.shape
             self._output.metadata["size"] = MetaSize(result[1], result[0])
             self._output.metadata["has_color"] = len(result) == 3 and result[2] > 1
+            if chain.dtype == np.uint8:
+                self._output.metadata.pop("bits", None)
 
     def _on_frame(self, frame: Frame) -> None:
         picture = frame.view
         if self._chain is None or (picture.shape, picture.dtype) != self._source:
             self._check_size(picture.shape)
-            self._chain = Chain(self.settings.video_transform, picture.shape, picture.dtype)
+            bits = bits_of(self._input.metadata, picture.itemsize)
+            self._chain = Chain(self.settings.video_transform, picture.shape, picture.dtype, bits)
             self._source = (picture.shape, picture.dtype)
         if not self._output.connected:
             return
-        loan = self._output.loan_frame(self._chain.shape, picture.dtype)
+        loan = self._output.loan_frame(self._chain.shape, self._chain.dtype)
         try:
             self._chain.apply(picture, loan.array)
         except BaseException:

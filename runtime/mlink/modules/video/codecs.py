@@ -27,6 +27,7 @@ _KINDS: dict[tuple[int, str], FrameKind] = {
     (4, "uint8"): "bgra8",
     (4, "uint16"): "bgra16",
 }
+_NARROW: dict[str, FrameKind] = {"gray16": "gray8", "bgr16": "bgr8", "bgra16": "bgra8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class PixelPlan:
     """Whether to mark the values as 0…255, since players assume 16…235."""
     dropped: str = ""
     """What of the frames is not kept, e.g. "alpha"; "" if nothing."""
+    scaled_bits: int = 0
+    """Used bits of values that are scaled to 8 before; 0 if they are not."""
 
     def copy(self, pixels: NDArray[Any], target: NDArray[Any]) -> None:
         """Copy the pixels of a frame into `target`, of shape (H, W, channels)."""
@@ -91,6 +94,8 @@ class Codec:
     """Whether its threads must sleep before the next picture is sent (settling.py)."""
     is_jpeg: bool = False
     """Whether each picture is a JPEG, which libjpeg-turbo encodes faster than FFmpeg."""
+    grey_bits: tuple[int, ...] = ()
+    """Depths of grey between 8 and 16 bits that it has: players show them in full brightness."""
     odd_format: str = "yuv444p"
     """Format used instead of 4:2:0 for pictures of odd size; "" if there is none."""
 
@@ -203,6 +208,7 @@ CODECS: dict[str, Codec] = {
         },
         options=_ffv1_options,
         slice_threads_only=True,
+        grey_bits=(10, 12),
     ),
     "h264": Codec(
         name="h264",
@@ -337,20 +343,37 @@ def codec_for(name: str, kind: FrameKind) -> Codec:
     return codec
 
 
-def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool) -> PixelPlan:
+def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool, bits: int = 16) -> PixelPlan:
     """Return how a codec stores frames of a kind.
 
+    Args:
+        codec, kind: Which ones.
+        lossless: Whether nothing may be lost.
+        bits: Bits of values of 16 that are used; a codec of 8 bits stores values scaled by them,
+            but not where 16 are used: that may be a source that does not tell.
+
     Raises:
-        ModuleError: It does not store them, or not without loss.
+        ModuleError: It does not store them.
     """
     plans = codec.lossless_plans if lossless and not codec.always_lossless else codec.plans
+    narrow = plans.get(narrow_kind(kind))
+    if kind not in plans and narrow is not None and not lossless and bits < 16:
+        parts = [narrow.dropped, f"lower {bits - 8} of {bits} bits" if bits > 8 else ""]
+        return replace(narrow, scaled_bits=bits, dropped=" and ".join(filter(None, parts)))
     if kind not in plans:
         how = "lossless " if lossless else ""
         raise ModuleError(
             f"{how}{codec.name} cannot store {kind} frames",
             remedy='Set video_codec = "ffv1", which stores every kind of frame without loss.',
         )
+    if kind == "gray16" and (depth := min((n for n in codec.grey_bits if n >= bits), default=0)):
+        return replace(plans[kind], pixel_format=f"gray{depth}le")
     return plans[kind]
+
+
+def narrow_kind(kind: FrameKind) -> FrameKind:
+    """Return the kind of 8 bits with the same channels."""
+    return _NARROW.get(kind, kind)
 
 
 def encoder_format(codec: Codec, plan: PixelPlan, *, width: int, height: int) -> str:

@@ -28,19 +28,22 @@ class DeferredEncoding(VideoOptions, frozen=True, kw_only=True):
     """Number of files encoded at the same time."""
 
 
-def interim_options(wanted: VideoOptions, kind: FrameKind, shape: tuple[int, ...]) -> VideoOptions:
+def interim_options(
+    wanted: VideoOptions, kind: FrameKind, shape: tuple[int, ...], bits: int = 16
+) -> VideoOptions:
     """Return how to record until the encoding: raw.
 
     Args:
         wanted: Options of the encoding after the run.
         kind: Kind of the frames.
         shape: Shape of their arrays, (H, W) or (H, W, channels).
+        bits: Bits of values of 16 that are used.
 
     Raises:
         ModuleError: The wanted codec cannot store these frames; found now, not after the run.
     """
     codec = codec_for(wanted.codec, kind)
-    plan = pixel_plan(codec, kind, lossless=wanted.lossless)
+    plan = pixel_plan(codec, kind, lossless=wanted.lossless, bits=bits)
     encoder_format(codec, plan, width=shape[1], height=shape[0])
     return msgspec.structs.replace(
         wanted, codec="raw", container="matroska", lossless=False, constant_bitrate=False

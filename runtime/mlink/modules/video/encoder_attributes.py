@@ -1,10 +1,15 @@
-"""The attribute of a dataset about the encoding of its video."""
+"""The attributes of a dataset about the encoding of its video."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mlink.modules.video.writer import VideoOptions, VideoWriter
+
+
+def stored_pixels(writer: VideoWriter) -> dict[str, Any]:
+    """Return what the attribute `video` has of the pixels in the file."""
+    return {"pixels": writer.stored_kind, "bits": writer.bits}
 
 
 def encoder_attributes(writer: VideoWriter, options: VideoOptions) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from mlink.modules.data.stream_metadata import keep_stream_metadata
 from mlink.modules.video.catalog import VideoRecorderSettings
 from mlink.modules.video.codecs import codec_for, frame_kind, pixel_plan
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding, interim_options
-from mlink.modules.video.encoder_attributes import encoder_attributes
-from mlink.modules.video.sections import VideoSections
+from mlink.modules.video.encoder_attributes import encoder_attributes, stored_pixels
+from mlink.modules.video.sections import UsedBits, VideoSections
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
 from mlink.storage.account import note_subscription
 from mlink.storage.edl import Dataset
@@ -92,6 +92,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             self.context.set_status("waiting for START")
         if self._port.connected:
             self._dataset = self.context.create_dataset(self._dataset_name(), group=VIDEOS)
+        self._bits = UsedBits(self._port.metadata)
         if self._dataset is not None:
             tag = self._dataset.collection_id.hex()[-_TAG_DIGITS:]
             self._sections = VideoSections(
@@ -138,9 +139,10 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         if time_usec <= self._last_usec:
             time_usec = self._last_usec + 1
             self._note_disordered(frame, time_usec)
+        is_continued = self._uses_more_bits(frame)
         if self._sections.is_over(time_usec):
             self._close_file()
-        elif self._writer is not None and self._writer.is_full:
+        elif self._writer is not None and (self._writer.is_full or is_continued):
             self._close_file()
             self._writer = self._open(self._dataset, frame, self._sections.continued_stem())
         if self._writer is None:
@@ -153,6 +155,16 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._last_usec, self._last_index = time_usec, frame.index
         if self._losses.unsaved and time_usec - self._saved_usec > _SAVE_INTERVAL_USEC:
             self._save_losses(self._dataset, time_usec)
+
+    def _uses_more_bits(self, frame: Frame) -> bool:
+        """Return whether a frame needs a new file, since that of those before has too few bits."""
+        if not (words := self._bits.exceeded_by(frame.view)):
+            return False
+        narrowed = self._writer is not None and self._writer.is_narrowed
+        what = "such values become white" if narrowed else "16 bits are recorded from here on"
+        self.log.warning("frame %d has %s: %s", frame.index, words, what)
+        self.context.report("bits_exceeded", f"frame {frame.index}")
+        return not narrowed
 
     def _note_disordered(self, frame: Frame, time_usec: int) -> None:
         """Count a frame with a time that a camera cannot give, and keep that time.
@@ -219,13 +231,14 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         self._check_size(first.view)
         wanted = self._wanted
         options = wanted
+        kind, bits = frame_kind(first.view), self._bits.of(first.view)
         if self.settings.deferred_encode_enabled:
-            options = interim_options(wanted, frame_kind(first.view), first.view.shape)
-        kind = frame_kind(first.view)
-        plan = pixel_plan(codec_for(wanted.codec, kind), kind, lossless=wanted.lossless)
+            options = interim_options(wanted, kind, first.view.shape, bits)
+        codec = codec_for(wanted.codec, kind)
+        plan = pixel_plan(codec, kind, lossless=wanted.lossless, bits=bits)
         if plan.dropped and not self._in_closed_files:
-            self.log.warning("%s cannot keep the %s of the frames: it is not recorded (ffvhuff and "
-                             "ffv1 keep all)", wanted.codec, plan.dropped)  # fmt: skip
+            self.log.warning("%s cannot keep the %s of the frames (ffvhuff and ffv1 "
+                             "keep all)", wanted.codec, plan.dropped)  # fmt: skip
             self.context.report("dropped", plan.dropped)
         video_name, tsync_name = f"{stem}.{options.extension}", f"{stem}_timestamps.tsync"
         created = self.context.run_info.time_created
@@ -235,6 +248,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             first.view,
             options,
             framerate=self._framerate or NOMINAL_FRAMERATE,
+            bits=bits,
             collection_id=dataset.collection_id,
             generator=f"mlink {mlink.__version__} {self.context.name}",
             tags={"title": f"{dataset.name} via {self._source}",
@@ -271,8 +285,8 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
             "frame_width": width,
             "frame_height": height,
             "framerate": self._framerate,
-            "colored": writer.kind not in {"gray8", "gray16"},
-            "pixels": writer.kind,
+            "colored": not writer.kind.startswith("gray"),
+            **stored_pixels(writer),
             "timestamps": options.timestamps,
             "file_rate": float(writer.rate),
         }

@@ -7,6 +7,43 @@ that waits for its first START begins with `video_sec1`. With slices the names a
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlink.metadata import Metadata, bits_of
+
+
+class UsedBits:
+    """How many bits of a frame's values are used: those that its source states, while that holds.
+
+    Args:
+        metadata: Of the stream.
+    """
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+        self._all = False
+
+    def of(self, pixels: NDArray[Any]) -> int:
+        """Return the bits of a frame's values that are used."""
+        whole = 8 * pixels.itemsize
+        return whole if self._all else bits_of(self._metadata, pixels.itemsize)
+
+    def exceeded_by(self, pixels: NDArray[Any]) -> str:
+        """Return in words by what a frame is the first one to use more bits; "" if it is not.
+
+        From then on all bits count as used.
+        """
+        bits = self.of(pixels)
+        if pixels.dtype != np.uint16 or bits == 16 or not pixels.size:
+            return ""
+        if (highest := int(pixels.max())) >> bits == 0:
+            return ""
+        self._all = True
+        return f"the value {highest}, but its source states bits = {bits}"
+
 
 class VideoSections:
     """Selects the file for each frame; times are µs of the master timer."""

@@ -32,10 +32,12 @@ from mlink.modules.video.codecs import (
     codec_for,
     encoder_format,
     frame_kind,
+    narrow_kind,
     pixel_plan,
 )
 from mlink.modules.video.jpeg import JpegEncoder
 from mlink.modules.video.settling import EncoderThreads
+from mlink.opencv import eight_bits
 from mlink.realtime import scheduling_kept
 from mlink.recording.video_file import open_for_writing
 from mlink.storage.failures import DISK_ERRORS, storage_error
@@ -94,6 +96,7 @@ class VideoWriter(ClosesOnExit):
         options: VideoOptions,
         *,
         framerate: float,
+        bits: int = 0,
         collection_id: bytes,
         generator: str,
         tags: Mapping[str, str] | None = None,
@@ -109,6 +112,8 @@ class VideoWriter(ClosesOnExit):
             framerate: Nominal rate in Hz, by which constant time stamps count. Above 240 Hz the
                 file has a whole fraction of it (`rate`), and plays slower; below 2 Hz H.264 in
                 Matroska has a multiple of it, and plays faster.
+            bits: Bits of the frames' values that are used; 0: all. No frame may use more, except
+                with a codec of 8 bits, where such values become 255.
             collection_id: UUID of the recording, 16 bytes, for the tsync file.
             generator: Name of the program, for the tsync file.
             tags: Metadata of the video file.
@@ -133,7 +138,14 @@ class VideoWriter(ClosesOnExit):
         container = CONTAINERS[options.container]
         self.lossless = options.lossless or codec.always_lossless
         self.threads = options.threads or max(2, min(_MAX_THREADS, len(os.sched_getaffinity(0))))
-        self._plan = pixel_plan(codec, self.kind, lossless=options.lossless)
+        whole = 8 * first_frame.itemsize
+        self._plan = pixel_plan(codec, self.kind, lossless=options.lossless, bits=bits or whole)
+        self.is_narrowed = bool(self._plan.scaled_bits)
+        """Whether values of 16 bits are stored in 8."""
+        self.stored_kind = narrow_kind(self.kind) if self.is_narrowed else self.kind
+        """Kind of the pictures in the file."""
+        self.bits = 8 if self.is_narrowed else min(bits or whole, whole)
+        """Bits of their values that are used."""
         self.dropped = self._plan.dropped
         """What of the frames the codec does not keep, e.g. "alpha"."""
         self._counts_frames = container.counts_frames or options.timestamps == "constant"
@@ -196,6 +208,8 @@ class VideoWriter(ClosesOnExit):
             raise storage_error(error, self.path) from error
 
     def _encode(self, pixels: NDArray[Any], pts: int) -> list[Any]:
+        if self.is_narrowed:
+            pixels = eight_bits(pixels, self._plan.scaled_bits)
         if self._jpeg is not None:
             duration = 1 if self._counts_frames else 0
             return self._jpeg.encode(pixels, pts, duration, self._time_base)
@@ -268,7 +282,7 @@ class VideoWriter(ClosesOnExit):
     @property
     def pixel_format(self) -> str:
         """FFmpeg's name of the stored pixel format."""
-        if self._jpeg is not None and self.kind == "gray8":
+        if self._jpeg is not None and self.stored_kind == "gray8":
             return "gray"
         return str(self._stream.codec_context.pix_fmt)
 

@@ -49,7 +49,7 @@ def strip(name: str, video: Video, scale: Scale) -> Picture:
         time = round(scale.first_usec + share * (scale.last_usec - scale.first_usec))
         if not video.times_usec[0] <= time <= video.times_usec[-1]:
             continue
-        picture = _shown(video.nearest(time).mat)
+        picture = _shown(video.nearest(time).mat, video.bits)
         factor = min((width - _PAD) / picture.shape[1], (_STRIP_HEIGHT - 8) / picture.shape[0])
         fit = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
         small = cv2.resize(picture, fit, interpolation=cv2.INTER_AREA)
@@ -206,10 +206,11 @@ def _lost(stream: RecordedStream) -> str:
     return f"{stream.lost} lost" if stream.lost else ""
 
 
-def _shown(mat: NDArray[Any]) -> Picture:
-    """Return a picture in 8-bit BGR."""
+def _shown(mat: NDArray[Any], bits: int) -> Picture:
+    """Return a picture in 8-bit BGR; where all of 16 bits are used, the greatest value is white."""
     if mat.dtype != np.uint8:
-        mat = cv2.convertScaleAbs(mat, alpha=255 / max(1, int(mat.max())))
+        top = (1 << bits) - 1 if bits < 8 * mat.itemsize else int(mat.max())
+        mat = cv2.convertScaleAbs(mat, alpha=255 / max(1, top))
     if mat.ndim == 2 or mat.shape[2] == 1:
         return np.asarray(cv2.cvtColor(mat, cv2.COLOR_GRAY2BGR), np.uint8)
     return np.ascontiguousarray(mat[..., :3], np.uint8)

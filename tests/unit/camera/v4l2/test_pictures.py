@@ -122,6 +122,8 @@ def test_grey_keeps_its_own_values(name, kind, most, convert):
     values = np.linspace(0, most, WIDTH * HEIGHT).round().astype(np.uint16).reshape(HEIGHT, WIDTH)
     picture = written(name, values.astype(kind).tobytes(), convert=convert)
     assert np.array_equal(picture, values)
+    used = most.bit_length()
+    assert made(name, convert=convert).bits == (used if 8 < used < 16 else 0)
 
 
 @pytest.mark.parametrize(("name", "bits"), [("Y10P", 10), ("Y12P", 12)])

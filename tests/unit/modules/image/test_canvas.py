@@ -142,11 +142,31 @@ def test_a_highgui_without_windows_is_no_failure(make, monkeypatch, caplog, tmp_
     assert "Rebuild" not in caplog.text
 
 
-def test_16_bits_are_shown_by_their_upper_8_and_saturated_pixels_in_red():
-    assert shown(np.full((2, 2), 0x12FF, np.uint16), red=False).tolist() == [[0x12] * 2] * 2
+@pytest.mark.parametrize("bits", [9, 10, 12, 16])
+def test_the_bits_that_are_used_are_shown_as_black_to_white_and_saturated_pixels_in_red(bits):
+    top = (1 << bits) - 1
+    picture = np.array([[0, top // 2, top - 1, top]], np.uint16)
+    grey = shown(picture, bits, red=False)
+    assert (grey.dtype, grey[0, 0], grey[0, 3]) == (np.uint8, 0, 255)
+    assert abs(int(grey[0, 1]) - 127) <= 1
+    marked = shown(picture, bits, red=True)
+    assert marked[0, 3].tolist() == [0, 0, 255]
+    assert marked[0, 2].tolist() == [grey[0, 2]] * 3
+
+
+def test_8_bits_are_shown_as_they_are_and_saturated_pixels_in_red():
     picture = np.array([[10, 255]], np.uint8)
-    assert shown(picture, red=True).tolist() == [[[10, 10, 10], [0, 0, 255]]]
-    assert shown(picture, red=False) is picture
+    assert shown(picture, 8, red=True).tolist() == [[[10, 10, 10], [0, 0, 255]]]
+    assert shown(picture, 8, red=False) is picture
+
+
+@pytest.mark.parametrize("red", [True, False])
+@pytest.mark.parametrize(("channels", "left"), [(1, 1), (4, 3)])
+def test_alpha_is_neither_shown_nor_saturated(red, channels, left):
+    picture = np.full((2, 2, channels), 255, np.uint8)
+    picture[..., :3] = 9
+    assert np.unique(shown(picture, 8, red=red)).tolist() == [9]
+    assert shown(picture, 8, red=False).size == 4 * left
 
 
 def test_a_display_that_does_not_answer_is_none(tmp_path):

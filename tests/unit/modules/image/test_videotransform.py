@@ -15,10 +15,10 @@ from mlink.types import Frame
 from tests.support.fake_context import FakeContext
 
 
-def transform(picture, *transforms):
+def transform(picture, *transforms, bits=16):
     settings = msgspec.convert(list(transforms), list[TransformSettings])
-    chain = Chain(settings, picture.shape, picture.dtype)
-    into = np.empty(chain.shape, picture.dtype)
+    chain = Chain(settings, picture.shape, picture.dtype, bits)
+    into = np.empty(chain.shape, chain.dtype)
     chain.apply(picture, into)
     return into
 
@@ -84,6 +84,15 @@ def test_false_colours_make_three_channels_and_contrast_is_spread():
     assert (spread.min(), spread.max()) == (0, 255)
 
 
+@pytest.mark.parametrize("kind", ["falsecolor", "histnorm"])
+def test_tables_of_8_bits_take_the_bits_that_a_camera_of_10_uses(kind):
+    narrow = np.linspace(0, 255, 48).round().astype(np.uint8).reshape(6, 8)
+    wide = np.round(narrow * (1023 / 255)).astype(np.uint16)
+    made = transform(wide, {"type": kind}, bits=10)
+    assert made.dtype == np.uint8
+    assert np.array_equal(made, transform(narrow, {"type": kind}))
+
+
 def test_steps_follow_one_another(picture):
     done = transform(
         picture,
@@ -126,7 +135,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(entry, reason):
 def test_an_empty_list_passes_frames_unchanged(tmp_path):
     assert VideoTransformSettings().check(tmp_path) == []
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
-    chain = Chain([], picture.shape, picture.dtype)
+    chain = Chain([], picture.shape, picture.dtype, 8)
     into = np.zeros_like(picture)
     chain.apply(picture, into)
     assert np.array_equal(into, picture)

@@ -176,6 +176,81 @@ def test_16_bits_are_refused_by_a_codec_of_8(tmp_path, codec):
         record(tmp_path, pictures((48, 64), np.uint16), video_codec=codec)
 
 
+def of_bits(bits, top=None):
+    """Six ramps from 0 to the greatest value of some bits, and metadata that state them."""
+    ramp = np.linspace(0, (1 << bits) - 1 if top is None else top, 64).round().astype(np.uint16)
+    pictures = [np.tile(np.roll(ramp, n), (48, 1)) for n in range(6)]
+    return pictures, {"framerate": 30.0, "bits": bits}
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "vp9", "av1", "mjpeg"])
+def test_a_codec_of_8_bits_scales_by_the_bits_that_are_used(tmp_path, caplog, codec, bits):
+    sent, metadata = of_bits(bits)
+    context, folder = record(tmp_path, sent, metadata=metadata, video_codec=codec)
+    what = f"lower {bits - 8} of {bits} bits"
+    assert context.reports["dropped"] == what
+    assert f"cannot keep the {what} of the frames" in caplog.text
+    about = toml(folder / "attributes.toml")
+    assert about["encoder"]["dropped"] == what
+    assert (about["video"]["pixels"], about["video"]["bits"]) == ("gray8", 8)
+    with closing(Video(read_unit(folder, "video"))) as video:
+        for recorded, pixels in zip(video, sent, strict=True):
+            assert recorded.mat.dtype == np.uint8
+            wrong = abs(recorded.mat.astype(float) - pixels * (255 / ((1 << bits) - 1)))
+            assert wrong.mean() < 6
+
+
+@pytest.mark.parametrize(
+    ("codec", "bits", "stored"),
+    [("ffv1", 9, "gray10le"), ("ffv1", 10, "gray10le"), ("ffv1", 12, "gray12le"),
+     ("ffv1", 14, "gray16le"), ("ffvhuff", 10, "gray16le"), ("raw", 10, "gray16le")],
+)  # fmt: skip
+def test_a_lossless_video_keeps_the_values_and_their_bits(tmp_path, codec, bits, stored):
+    sent, metadata = of_bits(bits)
+    _, folder = record(tmp_path, sent, metadata=metadata, video_codec=codec)
+    decode(folder / "0d0e0f-video.mkv", stored)
+    with closing(Video(read_unit(folder, "video"))) as video:
+        assert video.bits == bits
+        assert all(np.array_equal(each.mat, it) for each, it in zip(video, sent, strict=True))
+        assert np.array_equal(video[4].mat, sent[4])
+        assert video[4].mat.dtype == np.uint16
+
+
+@pytest.mark.parametrize("bits", [0, -3, 17, "ten", 10.5, True, None])
+def test_bits_that_cannot_be_true_count_as_not_stated(tmp_path, bits):
+    sent = pictures((48, 64), np.uint16)
+    _, folder = record(tmp_path, sent, metadata={"bits": bits}, video_codec="ffv1")
+    decode(folder / "0d0e0f-video.mkv", "gray16le")
+    assert toml(folder / "attributes.toml")["video"]["bits"] == 16
+
+
+def test_a_frame_with_more_bits_than_its_source_states_is_kept_in_a_new_file(tmp_path, caplog):
+    sent, metadata = of_bits(10)
+    sent[3] = sent[3] << 2
+    sent[5] = sent[5] << 2
+    context, folder = record(tmp_path, sent, metadata=metadata, video_codec="ffv1")
+    assert context.reports["bits_exceeded"] == "frame 10"
+    assert caplog.text.count("frame 10 has the value 4092, but its source states bits = 10") == 1
+    decode(folder / "0d0e0f-video.mkv", "gray10le")
+    decode(folder / "0d0e0f-video-2.mkv", "gray16le")
+    with closing(Video(read_unit(folder, "video"))) as video:
+        assert video.bits == 16
+        for recorded, pixels in zip(video, sent, strict=True):
+            assert np.array_equal(recorded.mat, pixels)
+
+
+def test_in_a_codec_of_8_bits_values_above_the_stated_bits_are_white(tmp_path, caplog):
+    sent, metadata = of_bits(10)
+    sent[3] = np.full_like(sent[3], 4000)
+    context, folder = record(tmp_path, sent, metadata=metadata, video_codec="mjpeg")
+    assert context.reports["bits_exceeded"] == "frame 10"
+    assert "such values become white" in caplog.text
+    with closing(Video(read_unit(folder, "video"))) as video:
+        assert len(video) == 6
+        assert (video[3].mat >= 254).all()
+
+
 @pytest.mark.parametrize(
     ("times", "recorded"),
     [
@@ -234,7 +309,7 @@ def test_the_dataset_describes_itself(tmp_path):
         }
     ]
     assert attributes["video"] == {"frame_width": 64, "frame_height": 48, "framerate": 60.0,
-                                   "colored": True, "pixels": "bgr8",
+                                   "colored": True, "pixels": "bgr8", "bits": 8,
                                    "timestamps": "constant", "file_rate": 60.0}  # fmt: skip
     assert attributes["encoder"]["name"] == "ffvhuff"
     assert attributes["encoder"]["lossless"] is True
