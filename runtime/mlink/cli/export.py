@@ -56,8 +56,9 @@ def export(
         console.print(Text(f"{path} ({changes})" if changes else str(path)))
     if unknown:
         typer.echo(
-            f"not known of the subject: {', '.join(unknown)}. Archives refuse the file without it: "
-            "give it by --subject-file, or under [subject] of the bench.",
+            f"not known of the subject: {', '.join(unknown)}. Archives refuse the file without it "
+            "(nwbinspector: CRITICAL), other programs read it: give it by --subject-file, or under "
+            "[subject] of the bench.",
             err=True,
         )
     for text in failed:

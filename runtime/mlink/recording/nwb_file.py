@@ -115,7 +115,7 @@ def _container(nwb: Any, title: str, stream: RecordedStream, columns: Columns, o
             format="external",
             unit="n.a.",
             starting_frame=stream.part_starts,
-            timestamps=stream.times_usec / 1e6,
+            **_times(stream.times_usec, _beside_rate(nwb, len(stream))),
         )
     # nwbinspector takes what has more channels than samples for transposed: that is a table.
     if (
@@ -128,7 +128,7 @@ def _container(nwb: Any, title: str, stream: RecordedStream, columns: Columns, o
             name=title,
             description=_text(f"channels: {', '.join(stream.names) or 'none'}"),
             data=stream.values,
-            **_times(stream.times_usec),
+            **_times(stream.times_usec, {}),
             unit=_text(stream.unit) or "n.a.",
             conversion=float(stream.attributes.get("data_scale", 1.0)),
             offset=float(stream.attributes.get("data_offset", 0.0)),
@@ -146,13 +146,28 @@ def _container(nwb: Any, title: str, stream: RecordedStream, columns: Columns, o
     )
 
 
-def _times(times_usec: NDArray[np.int64]) -> dict[str, Any]:
-    """Return the times of a series: begin and rate if all intervals are equal, else each."""
-    if len(times_usec) > 1:
+def _times(times_usec: NDArray[np.int64], beside_rate: dict[str, int] | None) -> dict[str, Any]:
+    """Return the times of a series: begin and rate if all intervals are equal, else each.
+
+    Args:
+        times_usec: The times.
+        beside_rate: What else a series with a rate has to have; None if it cannot have one.
+    """
+    if len(times_usec) > 1 and beside_rate is not None:
         step, *others = np.unique(np.diff(times_usec)).tolist()
         if not others and step > 0:
-            return {"starting_time": times_usec[0] / 1e6, "rate": 1e6 / step}
+            return {"starting_time": times_usec[0] / 1e6, "rate": 1e6 / step, **beside_rate}
     return {"timestamps": times_usec / 1e6}
+
+
+def _beside_rate(nwb: Any, count: int) -> dict[str, int] | None:
+    """Return what pictures in files of their own need beside a rate: their number.
+
+    Older versions of pynwb have no place for it: then their times are written, of which
+    nwbinspector says that they are regular.
+    """
+    known = "num_samples" in nwb.image.ImageSeries.__nwbfields__
+    return {"num_samples": count} if known else None
 
 
 def _in_nwb(name: str) -> str:

@@ -65,12 +65,12 @@ class LiveRecording:
             module.start()
         self.count = 0
 
-    def feed(self, count: int) -> LiveRecording:
+    def feed(self, count: int, at=time_of) -> LiveRecording:
         for _ in range(count):
             i, self.count = self.count, self.count + 1
-            frame = Frame.from_array(picture(i), i, time_of(i))
+            frame = Frame.from_array(picture(i), i, at(i))
             self.video.inputs["frames-in"].on_item(frame)
-            self.events.inputs["rows"].on_item([str(time_of(i)), f'what "{i}"; or\nnot'])
+            self.events.inputs["rows"].on_item([str(at(i)), f'what "{i}"; or\nnot'])
         return self
 
     def account(self, *, video: int = 0, events: int = 0) -> list[dict[str, Any]]:

@@ -33,6 +33,9 @@ from tests.support.fake_context import FakeContext
 from tests.support.recorded.recordings import FRAMES, LiveRecording, time_of
 
 
+MOUSE = {"id": "m7", "age": "P12W", "sex": "F", "species": "Mus musculus"}
+
+
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
@@ -103,6 +106,18 @@ def test_nwb(recording, tmp_path):
         events = found.acquisition["events-table"]
         assert events["time_usec"][:].tolist() == [time_of(i) for i in range(FRAMES)]
         assert events["what"][3] == 'what "3"; or\nnot'
+
+
+def test_a_video_at_exactly_regular_times_has_a_rate_and_the_number_of_its_frames(tmp_path):
+    live = LiveRecording(tmp_path)
+    folder = live.feed(FRAMES, lambda i: 2_000 + 33_333 * i).close()
+    with mlink.recording.open(folder) as found:
+        (file,) = export_recording(found, "nwb", tmp_path / "out", subject=MOUSE)
+    assert inspected(file) == []
+    with pynwb.NWBHDF5IO(str(file), "r") as io:
+        video = io.read().acquisition["video"]
+        assert (video.starting_time, video.rate) == (0.002, 1e6 / 33_333)
+        assert video.num_samples == FRAMES
 
 
 def test_rerun(recording, tmp_path):
@@ -392,8 +407,7 @@ def test_archives_accept_short_recordings(tmp_path, samples):
     live = with_signals(tmp_path, {"signal_names": ["a", "b"]}, np.arange(samples),
                         np.ones((samples, 2)))  # fmt: skip
     with mlink.recording.open(live.feed(5).close()) as found:
-        (file,) = export_recording(found, "nwb", tmp_path / "out", subject={
-            "id": "m7", "age": "P12W", "sex": "F", "species": "Mus musculus"})  # fmt: skip
+        (file,) = export_recording(found, "nwb", tmp_path / "out", subject=MOUSE)
     worst = {importance for importance, _ in inspected(file)}
     assert not worst & {"CRITICAL", "ERROR", "PYNWB_VALIDATION"}
 

@@ -347,7 +347,8 @@ def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool, bits: int = 16)
     """Return how a codec stores frames of a kind.
 
     Args:
-        codec, kind: Which ones.
+        codec: The codec.
+        kind: The kind.
         lossless: Whether nothing may be lost.
         bits: Bits of values of 16 that are used; a codec of 8 bits stores values scaled by them,
             but not where 16 are used: that may be a source that does not tell.
