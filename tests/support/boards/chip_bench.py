@@ -45,7 +45,7 @@ def chip_bench(
         assert bench.context.failures == []
 
 
-def wait_until(condition: Any, what: Any = None, timeout_s: float = 10.0) -> None:
+def wait_until(condition: Any, what: Any = None, timeout_s: float = 60.0) -> None:
     """Wait until a condition holds; the message shows what `what` returns."""
     deadline = time.monotonic() + timeout_s
     while not condition():

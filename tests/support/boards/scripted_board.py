@@ -93,7 +93,7 @@ class ScriptedBoard:
 
     def __exit__(self, *_):
         self.unplug()
-        self._thread.join(5)
+        self._thread.join(60)
         os.close(self._wake)
 
     def send(self, data: bytes) -> None:
@@ -115,11 +115,11 @@ class ScriptedBoard:
             self._stopping = True
             os.eventfd_write(self._wake, 1)
             if threading.current_thread() is not self._thread:
-                self._thread.join(5)
+                self._thread.join(60)
             os.close(self._master)
             os.close(self._slave)
 
-    def wait_for(self, message: bytes, count: int = 1, timeout: float = 5.0) -> float:
+    def wait_for(self, message: bytes, count: int = 1, timeout: float = 60.0) -> float:
         """Wait until `message` was received `count` times; return the monotonic time of now."""
         with self._changed:
             done = self._changed.wait_for(lambda: self.received.count(message) >= count, timeout)

@@ -24,7 +24,7 @@ class SerialClient:
     def send(self, *data: int) -> None:
         os.write(self.fd, bytes(data))
 
-    def read(self, count: int, timeout_sec: float = 3.0) -> bytes:
+    def read(self, count: int, timeout_sec: float = 30.0) -> bytes:
         """Return `count` bytes, or what came until the time was over."""
         data = b""
         deadline = time.monotonic() + timeout_sec

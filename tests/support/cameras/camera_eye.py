@@ -68,7 +68,7 @@ class Eye:
             "reports": self.context.reports,
         }
 
-    def wait_for(self, count, seconds=10):
+    def wait_for(self, count, seconds=60):
         end = time.monotonic() + seconds
         while len(self.video.items) < count and time.monotonic() < end:
             time.sleep(0.01)

@@ -116,7 +116,7 @@ class CaptureRun:
 
     def play(self):
         self.capture.start()
-        assert self.camera.played_out.wait(5)
+        assert self.camera.played_out.wait(60)
         assert self.capture.stop()
         assert not self.failures
         counts = self.capture.counts
@@ -395,7 +395,7 @@ def test_a_slow_source_that_is_well_is_not_silent(capture_kinds):
 def test_an_error_of_the_backend_is_reported(error):
     run = CaptureRun(ScriptedCamera([0, error]))
     run.capture.start()
-    assert run.failed.wait(5)
+    assert run.failed.wait(60)
     assert run.capture.stop()
     assert run.failures == [error]
 
@@ -403,7 +403,7 @@ def test_an_error_of_the_backend_is_reported(error):
 def test_a_finite_source_ends_without_failure():
     run = CaptureRun(ScriptedCamera([0, 1], then=NoFrame.END))
     run.capture.start()
-    assert run.ended.wait(5)
+    assert run.ended.wait(60)
     assert run.capture.stop()
     assert len(run.output.items) == 2
     assert not run.failures
@@ -468,7 +468,7 @@ def test_a_module_sends_frames_between_start_and_halt_and_reports(make_module):
     module, context = make_module(camera)
     start(module, context)
     assert not gc.isenabled()
-    assert camera.played_out.wait(5)
+    assert camera.played_out.wait(60)
     module.halt()
     sent = len(context.outputs["video"].items)
     assert sent == 4
@@ -501,7 +501,7 @@ def test_the_end_of_a_source_ends_the_run_or_leaves_it_idle(make_module, policy,
     camera = ScriptedCamera([0], then=NoFrame.END)
     module, context = make_module(camera, end_of_source=policy)
     start(module, context)
-    assert camera.played_out.wait(5)
+    assert camera.played_out.wait(60)
     module.halt()
     assert context.running is running
     assert not context.failures
@@ -510,7 +510,7 @@ def test_the_end_of_a_source_ends_the_run_or_leaves_it_idle(make_module, policy,
 def test_a_failure_in_the_thread_fails_the_module(make_module):
     module, context = make_module(ScriptedCamera([0, DeviceError("unplugged")]))
     start(module, context)
-    assert context.failed.wait(5)
+    assert context.failed.wait(60)
     module.halt()
     assert str(context.failures[0]) == "unplugged"
 
@@ -519,7 +519,7 @@ def test_the_rate_is_shown_while_the_run_lasts(make_module, monkeypatch):
     camera = ScriptedCamera([0, 1, 2])
     module, context = make_module(camera)
     start(module, context)
-    assert camera.played_out.wait(5)
+    assert camera.played_out.wait(60)
     monkeypatch.setattr(context, "serve", lambda timeout_usec: context.request_stop("enough"))
     module.run()
     assert context.status == "100.0 fps"
@@ -529,7 +529,7 @@ def test_a_camera_slower_than_it_announced_is_reported_once(make_module, caplog)
     camera = ScriptedCamera(range(0, 500, 2))
     module, context = make_module(camera)
     start(module, context)
-    assert camera.played_out.wait(5)
+    assert camera.played_out.wait(60)
     module._show()
     module._show()
     slow = [record for record in caplog.records if "frames per second" in record.message]

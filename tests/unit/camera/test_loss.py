@@ -117,7 +117,7 @@ def make_module(tmp_path, monkeypatch):
         module.close()
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -126,22 +126,22 @@ def until(condition, seconds=5.0):
 
 def unplug_for(plug, module, seconds):
     """Pull the cable once frames come, put it in again after a while, and wait for frames."""
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     plug.plugged = False
     until(lambda: module._loss.lost)
     time.sleep(seconds)
     plug.begun.clear()
     plug.plugged = True
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
 
 
 def test_a_loss_ends_the_run_by_default(make_module):
     plug = Plug()
     module, context = make_module(plug)
     module.start()
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     plug.plugged = False
-    assert context.failed.wait(5)
+    assert context.failed.wait(60)
     module.halt()
     assert str(context.failures[0]) == "the camera is away\n  → Plug it in."
     assert context.outputs["changes"].items[-1][1:] == ["connection", "", "lost"]
@@ -212,7 +212,7 @@ def test_the_state_is_shown_while_the_camera_is_away(make_module):
     plug = Plug()
     module, context = make_module(plug, on_loss="continue")
     module.start()
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     plug.plugged = False
     until(lambda: module._loss.lost)
     module._show()
@@ -236,11 +236,11 @@ def test_a_camera_that_comes_back_with_other_pictures_ends_the_run(make_module):
     plug = Plug(shapes=[SHAPE, (24, 32, 3)])
     module, context = make_module(plug, on_loss="continue")
     module.start()
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     plug.plugged = False
     until(lambda: module._loss.lost)
     plug.plugged = True
-    assert context.failed.wait(5)
+    assert context.failed.wait(60)
     module.halt()
     assert "came back with pictures of (24, 32, 3)" in str(context.failures[0])
 
@@ -266,7 +266,7 @@ def test_a_command_changes_a_control_and_becomes_a_row_with_its_time(make_module
     plug = Plug()
     module, context = make_module(plug)
     module.start()
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     before = context.clock.now_usec()
     context.inputs["control-in"].on_item(custom("exposure=5000; gain=3"))
     after = context.clock.now_usec()
@@ -305,7 +305,7 @@ def test_a_camera_that_comes_back_gets_the_changes_again(make_module):
     plug = Plug()
     module, context = make_module(plug, on_loss="continue", controls={"brightness": 5})
     module.start()
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     context.inputs["control-in"].on_item(custom("gain=3"))
     unplug_for(plug, module, 0)
     module.halt()
@@ -354,7 +354,7 @@ def test_a_region_of_interest_in_grey_is_all_that_is_sent(make_module):
     assert tuple(metadata["size"]) == (20, 10)
     assert metadata["has_color"] is False
     module.start()
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     module.halt()
     assert {frame.view.shape for frame in context.outputs["video"].items} == {(10, 20)}
 
@@ -370,6 +370,6 @@ def test_the_capture_thread_stays_on_its_processors(make_module, caplog):
     cpu = min(os.sched_getaffinity(0))
     module, _ = make_module(plug, affinity=(cpu,))
     module.start()
-    assert plug.begun.wait(5)
+    assert plug.begun.wait(60)
     module.halt()
     assert f"capture thread: on processors {cpu} only" in caplog.text

@@ -15,7 +15,7 @@ def test_ports_are_queried_at_once_and_in_order(monkeypatch):
     together = threading.Barrier(3)
 
     def probe(address):
-        together.wait(10)  # fails when ports are queried one after the other
+        together.wait(60)  # fails when ports are queried one after the other
         if address == "/dev/ttyUSB1":
             raise DeviceError("nobody answers")
         return f"board at {address}"

@@ -160,7 +160,7 @@ def test_all_ports_are_asked_at_once():
     together = threading.Barrier(sum(port.vendor_id is not None for port in EVERYTHING()))
 
     def ask(address):
-        together.wait(10)  # fails when the one before has to answer first
+        together.wait(60)  # fails when the one before has to answer first
         return "StandardFirmata.ino" if address == "/dev/ttyACM0" else "Other"
 
     assert resolve("firmata:name=StandardFirmata", ports=EVERYTHING, ask=ask) == "/dev/ttyACM0"

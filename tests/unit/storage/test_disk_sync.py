@@ -37,7 +37,7 @@ def test_a_disk_that_refuses_is_reported_once_with_the_file_and_what_to_do(
     (tmp_path / "rows.csv").write_text("a")
     errors: list[StorageError] = []
     with DiskSync(tmp_path, errors.append) as sync:
-        sync._thread.join(10)  # it ends by itself: a disk that failed is not tried again
+        sync._thread.join(60)  # it ends by itself: a disk that failed is not tried again
         assert not sync._thread.is_alive()
     (error,) = errors
     assert "rows.csv: Input/output error" in error.message

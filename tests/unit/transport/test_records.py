@@ -444,7 +444,7 @@ def test_two_processes(make: type[Stream]) -> None:
         assert ours.poll(10), "the readings did not arrive"
         assert ours.recv() == (True, 0)
     finally:
-        child.join(5)
+        child.join(60)
         child.kill()
 
 

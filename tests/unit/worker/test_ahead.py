@@ -51,7 +51,7 @@ def test_the_main_thread_is_real_time_and_the_threads_it_makes_are_not():
 @needs_real_time
 def test_a_script_that_computes_without_a_pause_shares_the_processor_and_it_is_logged(caplog):
     with ahead_of_own_threads(log, longest_usec=20_000):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while os.sched_getscheduler(0) != os.SCHED_OTHER and time.monotonic() < deadline:
             pass
         after = os.sched_getscheduler(0)

@@ -26,7 +26,7 @@ def test_a_worker_whose_engine_dies_stops_even_if_a_message_to_it_failed_first()
     host.report("figure", 1.0)  # cannot be sent any more
     loop = threading.Thread(target=host.serve, name="loop", daemon=True)
     loop.start()
-    loop.join(10)
+    loop.join(60)
     assert not loop.is_alive()
     assert host.engine_lost
     assert host.failed

@@ -66,7 +66,7 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def end(self) -> None:
         self._ends = True

@@ -28,7 +28,7 @@ class Lines:
     def values(self, line):
         return [value for number, value, _ in self.writes if number == line]
 
-    def wait_for_values(self, line, values, timeout=5.0):
+    def wait_for_values(self, line, values, timeout=60.0):
         with self.changed:
             assert self.changed.wait_for(lambda: self.values(line) == values, timeout), self.writes
 

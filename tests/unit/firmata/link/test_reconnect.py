@@ -179,7 +179,7 @@ def test_closing_interrupts_an_attempt_in_another_thread():
 
     def reopen(address):
         entered.set()
-        assert interrupted.wait(5)
+        assert interrupted.wait(60)
         raise DeviceError("closed while connecting")
 
     states = []
@@ -188,7 +188,7 @@ def test_closing_interrupts_an_attempt_in_another_thread():
             lambda: "x", reopen, lambda *state: states.append(state), waiting=waiting
         )
         reconnect.lost("hang-up")
-        assert entered.wait(5)
+        assert entered.wait(60)
         reconnect.close(interrupted.set)
         waiting.settle()
     assert (LOST, "closed while connecting") not in states  # not reported after close

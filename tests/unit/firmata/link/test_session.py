@@ -332,7 +332,7 @@ def test_closing_from_the_listener_is_allowed(listener):
         session.connect()
         reader = session.waiting._thread
         board.send(b"\x90\x00\x00")
-        reader.join(5)
+        reader.join(60)
         assert session.state is SessionState.CLOSED
         assert session.transport.fileno() == -1
         session.close()

@@ -113,7 +113,7 @@ def test_a_board_that_goes_away_fails_the_module_with_a_device_error(uno, tmp_pa
     module.prepare()
     module.start()
     uno[1].quit()
-    assert context.failed.wait(5)
+    assert context.failed.wait(60)
     module.close()
     assert isinstance(context.failures[0], DeviceError)
     assert "went away" in str(context.failures[0])
