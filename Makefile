@@ -10,6 +10,7 @@
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
 WORKERS = $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 5)))
+RUNS = $(shell n=$$(nproc); echo $$((n < 4 ? 3 * n : 12)))
 REAL_TIME := tests/integration tests/torture tests/unit/modules/video
 # Without its byte code each pytest would compile all tests again, and each bench all of mlink.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,14 +25,13 @@ demo:
 	@$(SETUP) demo
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
-## Tests that compute run one on each core, and one more, since some wait; then real-time tests that
-## mostly wait, four at a time; then those that judge latencies, with the machine to themselves.
+## Tests that compute run one on each core, and one more, since some wait; then tests of runs in real
+## time, which mostly wait, three on each core.
 test: setup
 	@status=0; \
 	$(BIN)/pytest -n $(WORKERS) -m "not long and not real_time" || status=$$?; \
-	$(BIN)/pytest -n 4 --dist loadfile -m "mostly_waits and not long" $(REAL_TIME) \
+	$(BIN)/pytest -n $(RUNS) --dist loadfile -m "real_time and not long" $(REAL_TIME) \
 		|| status=$$?; \
-	$(BIN)/pytest -m "real_time and not mostly_waits and not long" $(REAL_TIME) || status=$$?; \
 	exit $$status
 
 lint: setup

@@ -13,21 +13,12 @@ HERE = Path(__file__).parent
 AT_ANY_PACE = (HERE / "recordings", HERE / "virtual_time")
 """Tests that hold however slowly the processes run; all others here are real-time tests, except for
 those that are marked `any_pace`."""
-ALONE = (
-    HERE / "hil",
-    HERE / "boards" / "test_commands_in_time.py",
-    HERE / "runs" / "test_closed_loop.py",
-)
-"""Real-time tests that judge latencies or load the machine; the others here mostly wait.
-
-A test in `hil` that has limits of 100 ms and more marks itself `mostly_waits`.
-"""
 TIMEOUT_SEC = 600
 """Limit of a test of several processes: some take 100 s beside four busy loops."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose processes have to keep pace with the wall clock; give all more time."""
+    """Mark the tests of runs in real time, and give all here more time."""
 
     def is_of(item: pytest.Item, places: tuple[Path, ...]) -> bool:
         return any(place in (item.path, *item.path.parents) for place in places)
@@ -39,8 +30,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_SEC))
         if not is_of(item, AT_ANY_PACE) and item.get_closest_marker("any_pace") is None:
             item.add_marker("real_time")
-            if not is_of(item, ALONE):
-                item.add_marker("mostly_waits")
 
 
 @pytest.fixture

@@ -79,13 +79,13 @@ class BenchRunner:
         out_dir: Path | None = None,
         **options: object,
     ) -> RunResult:
-        """Run the bench in this process and thread."""
+        """Run the bench in this process and thread, in the kind of time of its file."""
         bench = load_bench(self.folder / "bench.toml", overrides=overrides)
         run_options = RunOptions(
             duration_s=seconds,
             out_dir=out_dir or self.folder / "rec",
             **options,  # type: ignore[arg-type]
-        )
+        ).in_time_of(bench)
         self.engine = Engine(bench, run_options, self.watcher)
         return self.engine.run()
 
@@ -123,7 +123,7 @@ def nothing_left_behind(runner: BenchRunner) -> Iterator[None]:
     """Check that the processes and work folder of a runner's run are gone."""
     before = descendants()
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while left := [process for process in descendants() if process not in before]:
         if time.monotonic() > deadline:
             raise AssertionError(f"processes left behind: {left}")

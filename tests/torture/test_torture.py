@@ -61,7 +61,6 @@ ONCE_FATAL = [
 
 
 @pytest.mark.real_time
-@pytest.mark.mostly_waits
 @pytest.mark.edlio
 @pytest.mark.parametrize("injection", ONCE_FATAL, ids=str)
 def test_what_once_printed_a_traceback_or_no_remedy(injection: Injection) -> None:

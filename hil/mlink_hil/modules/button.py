@@ -94,7 +94,9 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
             self.context.report("edges_answered", matcher.answered)
         for key, value in matcher.summary().items():
             self.context.report(key, value)
-        self.context.report("late_slices_percent", round(board.stats().late_percent, 2))
+        stats = board.stats()
+        self.context.report("late_slices_percent", round(stats.late_percent, 2))
+        self.context.report("board_slip_usec", round(stats.slip_usec))
 
     def close(self) -> None:
         """Release the button and disconnect; the board may be gone already."""

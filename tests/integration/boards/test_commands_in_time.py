@@ -17,6 +17,10 @@ pytest.importorskip("yasimavr")
 pytestmark = pytest.mark.sim
 
 OPEN_LOOP = """
+[bench]
+name = "open-loop"
+time = "TIME"
+
 [devices]
 uno = "virtual:uno"
 
@@ -74,19 +78,23 @@ def edges_of(result: RunResult, line: int) -> list[tuple[int, int]]:
     return [(time_usec, value) for time_usec, number, value in rows if number == line]
 
 
+@pytest.mark.parametrize("time", [pytest.param("virtual", marks=pytest.mark.any_pace), "real"])
 def test_the_first_pulse_of_a_script_that_only_commands_is_made_as_commanded(
-    bench: BenchRunner,
+    bench: BenchRunner, time: str
 ) -> None:
-    result = bench.write(OPEN_LOOP, loop=SQUARE).run(1.5)
+    result = bench.write(OPEN_LOOP.replace("TIME", time), loop=SQUARE).run(1.5)
     assert result.success, result.failures
     commanded = [int(row[0]) for row in read_table(result)[1:] if row][:4]
     edges = edges_of(result, 2)
     first = next(number for number, (_, value) in enumerate(edges) if value)
-    made = [time_usec for time_usec, _ in edges[first : first + 4]]
-    late = [m - c for m, c in zip(made, commanded, strict=True)]
-    assert all(-5_000 < each < 20_000 for each in late), late
+    made = edges[first : first + 4]
+    assert [value for _, value in made] == [1, 0, 1, 0]
+    late = [usec - c for (usec, _), c in zip(made, commanded, strict=True)]
     figures = result.reports["board"]
     assert figures["commands_executed"] == len(read_table(result)[1:]) + 2
+    if time == "virtual":  # in real time that is a matter of the machine, and reported
+        assert all(0 < each < 2_000 for each in late), late
+        return
     assert 0 < float(figures["command_late_p50_usec"]) <= float(figures["command_late_max_usec"])
     attributes = Recording(Path(result.recording_dir or "")).attributes
     assert attributes["reports"]["board"]["command_late_p99_usec"] > 0
@@ -111,10 +119,10 @@ def run():
 
 
 def test_the_edges_of_pulses_and_delayed_calls_have_their_lateness(bench: BenchRunner) -> None:
-    result = bench.write(OPEN_LOOP, loop=PULSES).run(1.0)
+    result = bench.write(OPEN_LOOP.replace("TIME", "real"), loop=PULSES).run(1.0)
     assert result.success, result.failures
     board, loop = result.reports["board"], result.reports["loop"]
-    assert 0 < float(board["pulse_late_p50_usec"]) < 20_000
-    assert 0 < float(loop["delayed_call_late_p50_usec"]) < 20_000
+    assert float(board["pulse_late_p50_usec"]) > 0
+    assert float(loop["delayed_call_late_p50_usec"]) > 0
     assert {"pulses_late", "commands_late"} <= board.keys()
     assert "delayed_calls_late" in loop

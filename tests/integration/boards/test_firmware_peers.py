@@ -77,7 +77,7 @@ class Peer:
         finally:
             self.process.kill()
             self.process.wait()
-            self._reader.join(5)
+            self._reader.join(60)
             assert self.process.stdout is not None
             self.process.stdout.close()
 

@@ -22,7 +22,6 @@ def block(page: str, language: str, marker: str) -> str:
     return str(found)
 
 
-@pytest.mark.mostly_waits
 def test_the_bench_and_the_script_of_the_readme_run(bench: BenchRunner) -> None:
     toml = block("README.md", "toml", "[bench]")
     toml = toml.replace('"virtual:uno"', '"virtual:uno?simulator=protocol"')

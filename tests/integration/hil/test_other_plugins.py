@@ -9,8 +9,6 @@ import pytest
 
 from tests.support.hil_examples import Outcome, copy_example, run_pytest
 
-pytestmark = pytest.mark.mostly_waits
-
 HEAD = """
 import asyncio, os, time
 import pytest

@@ -69,7 +69,6 @@ def test_that_passes(bench, board):
     assert "▼ uno.7" in outcome.text
 
 
-@pytest.mark.mostly_waits
 def test_a_slow_camera_has_seen_the_light_go_out_before_the_next_test(
     inner: Callable[..., Outcome],
 ) -> None:
@@ -114,16 +113,21 @@ def test_what_was_kept_passes_all_the_same(bench):
     pause_the_board(0.2)
     bench.measure("trip", 3_000, "µs", at_most=50_000)
 
-def test_measured_after_it(bench, board):
+@pytest.mark.parametrize("again", range(10))  # this machine may be slow at one of them, too
+def test_measured_after_it(bench, board, again):
     bench.measure("trip", 61_069, "µs", at_most=50_000)
 """,
         "--mlink-record=never",
         "--mlink-time=real",
     )
-    assert outcome.counts == {"failed": 1, "passed": 1, "inconclusive": 2}, outcome.text
+    counts = outcome.counts
+    assert counts["passed"] == 1, outcome.text
+    assert counts["failed"] + counts["inconclusive"] == 12, outcome.text
+    assert counts["inconclusive"] >= 2, outcome.text
     assert "trip = 61069 µs, limits ≤ 50000: inconclusive" in outcome.text
-    assert "too slow to simulate in real time: uno gave up 1" in outcome.text
-    assert "FAILED test_led.py::test_measured_after_it" in outcome.text
+    assert "too slow to simulate in real time: uno gave up " in outcome.text
+    failed = re.findall(r"^FAILED test_led\.py::(\w+)", outcome.text, re.MULTILINE)
+    assert set(failed) == {"test_measured_after_it"}
 
 
 def test_durations_measured_on_a_busy_computer_decide_nothing(
@@ -154,7 +158,8 @@ def keep_the_loop_from_its_processor(sec, during):
         hog.kill()
         hog.wait()
 
-def test_it_stands_while_the_loop_has_its_processor(bench):
+@pytest.mark.parametrize("again", range(10))  # others may be busy at one of them, too
+def test_it_stands_while_the_loop_has_its_processor(bench, again):
     bench.measure("trip", 61_069, "µs", at_most=50_000)
 
 def test_it_was_busy(bench, board):
@@ -171,12 +176,16 @@ def test_what_is_no_time_is_judged(bench, board):
         "--mlink-record=never",
         "--mlink-time=real",
     )
-    assert outcome.counts == {"failed": 2, "inconclusive": 1}, outcome.text
+    assert outcome.counts["failed"] + outcome.counts["inconclusive"] == 12, outcome.text
+    failed = re.findall(r"^FAILED test_led\.py::(\w+)", outcome.text, re.MULTILINE)
+    assert set(failed) == {
+        "test_it_stands_while_the_loop_has_its_processor",
+        "test_what_is_no_time_is_judged",
+    }
     assert "trip = 61069 µs, limits ≤ 50000: inconclusive" in outcome.text
     assert "this machine was busy; processes waited for a processor: " in outcome.text
 
 
-@pytest.mark.mostly_waits
 def test_inconclusive_tests_may_count_as_skipped(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         "def test_it(bench):\n    raise Inconclusive('who knows')\n",
@@ -187,7 +196,6 @@ def test_inconclusive_tests_may_count_as_skipped(inner: Callable[..., Outcome]) 
     assert outcome.counts == {"inconclusive": 1}
 
 
-@pytest.mark.mostly_waits
 def test_a_run_lasts_as_long_as_its_scope(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -218,7 +226,6 @@ def test_five(bench, camera):
     assert outcome.code == 0, outcome.text
 
 
-@pytest.mark.mostly_waits
 def test_a_missing_feature_skips_with_the_reason(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -239,7 +246,6 @@ def test_typo(bench): ...
     assert "unknown feature 'simulatd' in mlink_needs" in outcome.text
 
 
-@pytest.mark.mostly_waits
 def test_what_is_wrong_with_a_bench_is_reported_in_its_own_words(
     inner: Callable[..., Outcome],
 ) -> None:
@@ -269,7 +275,6 @@ def test_bad_board(bench):
     assert "has no module 'fingr' to leave out" in outcome.text
 
 
-@pytest.mark.mostly_waits
 def test_a_script_that_fails_during_a_test_fails_the_test(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -288,7 +293,7 @@ def test_it(bench, board):
     "how",
     [
         pytest.param("stop raises", marks=pytest.mark.any_pace),
-        pytest.param("strict, with a loss", marks=pytest.mark.mostly_waits),
+        "strict, with a loss",
         pytest.param("a failure is expected", marks=pytest.mark.any_pace),
     ],
 )
@@ -365,7 +370,6 @@ def test_two(bench):
     assert list(out.rglob("manifest.toml"))  # the recording of what failed is kept
 
 
-@pytest.mark.mostly_waits
 def test_faults_are_made_and_expected(inner: Callable[..., Outcome]) -> None:
     outcome = inner(
         """
@@ -383,7 +387,7 @@ def test_frozen_script_does_not_answer(bench, board):
     with bench.faults.frozen("loop"):
         press = board.line(7).drive(False)
         bench.expect_none(edge(8), for_usec=100_000, after=press)
-    bench.expect(edge(8, rising=True), within_usec=500_000, after=press)
+    bench.expect(edge(8, rising=True), within_usec=20_000_000, after=press)
 
 @pytest.mark.bench("bench.toml", time="real", without=("finger", "latencies"))
 def test_frozen_camera_sends_no_frames(bench, camera):
@@ -398,7 +402,6 @@ def test_frozen_camera_sends_no_frames(bench, camera):
     assert outcome.counts == {"passed": 4}, outcome.text
 
 
-@pytest.mark.mostly_waits
 @pytest.mark.parametrize(
     ("option", "passes", "kept"),
     [
@@ -448,7 +451,6 @@ def test_it(bench, board):
     assert [each.get("name") for each in properties] == ["mlink.press to light"]
 
 
-@pytest.mark.mostly_waits
 def test_what_did_not_run_is_in_the_report_with_its_reason(
     inner: Callable[..., Outcome], tmp_path: Path
 ) -> None:

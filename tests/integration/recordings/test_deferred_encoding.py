@@ -53,7 +53,7 @@ def test_the_run_encodes_at_its_end_and_others_open_it(tmp_path: Path, edlio_sum
     attributes = tomllib.loads((video.parent / "attributes.toml").read_text())
     assert attributes["encoder"]["codec"] == "h264"
     found = edlio_summary(video.parents[2])["datasets"]["videos/cam"]
-    assert found["frames"] == ffprobe_count(video) == attributes["frame_count"] >= 15
+    assert found["frames"] == ffprobe_count(video) == attributes["frame_count"] >= 3
 
 
 def test_without_instant_start_the_run_prints_how_to_encode(tmp_path: Path) -> None:

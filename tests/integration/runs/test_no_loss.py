@@ -78,14 +78,14 @@ def start():
 """
 
 
-def test_5000_readings_and_600_frames_through_a_script_are_all_recorded(
+def test_all_readings_and_frames_through_a_script_are_recorded(
     bench: BenchRunner,
 ) -> None:
-    result = bench.write(BENCH, source=SOURCE, loop=LOOP).run(5.3)
+    result = bench.write(BENCH, source=SOURCE, loop=LOOP).run(2.5)
     assert result.success, result.failures
     sent = streams(result)
-    assert sent["source.readings"] >= 5000
-    assert sent["source.frames"] >= 600
+    assert sent["source.readings"] >= 1000
+    assert sent["source.frames"] >= 125
     assert all(stream.lost == 0 for stream in result.streams)
 
     rows = [row for row in read_table(result, "events") if row]

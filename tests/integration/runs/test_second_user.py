@@ -21,7 +21,6 @@ from tests.support.second_user import NOBODY, become_nobody, take_names
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user"),
-    pytest.mark.mostly_waits,
     pytest.mark.timeout(900),
 ]
 TIMEOUT_S = 250

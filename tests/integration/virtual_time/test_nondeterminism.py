@@ -91,7 +91,7 @@ def run():
     assert not event.wait(0.001)  # Event.wait() with a time limit
     assert not event.wait(timeout=0)
     event.set()
-    assert event.wait(5)
+    assert event.wait(60)
     with (condition := threading.Condition()):
         condition.wait(0.001)  # Condition.wait() with a time limit
         condition.wait_for(lambda: False, 0.001)  # Condition.wait_for() with a time limit
