@@ -74,6 +74,12 @@ def scheduling_stays():
     assert now == policy, "the test left the test process at another scheduling policy"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Run the short unit tests last, so that no process waits long for the others at the end."""
+    items.sort(key=lambda item: UNIT_TESTS in item.path.parents)
+
+
 _host = BusyHost()
 
 

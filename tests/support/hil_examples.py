@@ -34,7 +34,8 @@ def run_pytest(folder: Path, *arguments: str, all_plugins: bool = False) -> Outc
     else:
         command += ["-p", "mlink_hil.plugin", "-p", "pytest_timeout"]
     command += [f"--timeout={_LIMIT_SEC}", "-c", "/dev/null", "-p", "no:cacheprovider"]
-    command += ["--rootdir", str(folder)]
+    # A session of its own folder: in the common one it would clean up after all others, too.
+    command += ["--rootdir", str(folder), "--basetemp", str(folder.parent / "inner")]
     done = subprocess.run(
         [*command, str(folder), *arguments],
         env={

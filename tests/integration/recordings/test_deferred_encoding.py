@@ -39,7 +39,7 @@ inputs = { frames-in = "cam.video" }
 def mlink(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(Path(sys.executable).with_name("mlink")), *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
 
 

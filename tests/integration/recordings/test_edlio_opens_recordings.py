@@ -138,7 +138,7 @@ def test_ffprobe_finds_every_frame(recording):
 def ffprobe(path):
     done = subprocess.run(
         ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", str(path)],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=250,
     )  # fmt: skip
     assert done.stderr == ""
     return json.loads(done.stdout)["streams"][0]

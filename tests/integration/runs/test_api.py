@@ -279,7 +279,7 @@ class TestStarted:
     ) -> None:
         (folder / "forks.py").write_text(FORKS.replace("END", end))
         done = subprocess.run(
-            [sys.executable, "forks.py"], capture_output=True, text=True, timeout=30
+            [sys.executable, "forks.py"], capture_output=True, text=True, timeout=250
         )
         assert (done.stderr, done.returncode) == ("", 0)
         assert done.stdout.startswith("the run of ticks belongs to process")
@@ -323,7 +323,7 @@ def program_that_runs(body: str) -> Iterator[subprocess.Popen[str]]:
     while program.stdout.readline() != "run\n":
         assert program.poll() is None
     yield program
-    output, _ = program.communicate(timeout=30)
+    output, _ = program.communicate(timeout=250)
     assert output.splitlines()[-1] == "interrupted"
     assert program.returncode == 0
 
@@ -398,7 +398,7 @@ def test_ctrl_c_while_videos_are_encoded_leaves_them_for_later(
 
 def test_a_forgotten_run_is_closed_at_the_programs_end(folder: Path) -> None:
     program = "import mlink; run = mlink.start('bench.toml', out='rec'); run.wait_running()"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=250)
     (manifest,) = folder.glob("rec/**/ticks/attributes.toml")
     assert 'stop_reason = "the program ended"' in manifest.read_text()
 

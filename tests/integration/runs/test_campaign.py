@@ -123,7 +123,7 @@ def test_ctrl_c_ends_the_campaign_cleanly(when: str, tmp_path: Path) -> None:
                 time.sleep(0.05)
         time.sleep(0.5)
         os.kill(process.pid, signal.SIGINT)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=250)
     assert process.returncode == 0, errors
     found = json.loads(out)
     assert found["stopped"] == "interrupted by Ctrl-C"

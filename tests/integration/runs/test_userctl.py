@@ -57,7 +57,7 @@ def write(folder: Path) -> Path:
 
 def line(*words: str) -> subprocess.CompletedProcess[str]:
     cli = Path(sys.executable).with_name("mlink")
-    return subprocess.run([cli, "line", *words], capture_output=True, text=True, timeout=60)
+    return subprocess.run([cli, "line", *words], capture_output=True, text=True, timeout=250)
 
 
 def rows_of(recording: mlink.Recording, name: str) -> list[list[str]]:

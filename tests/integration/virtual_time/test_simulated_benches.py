@@ -143,7 +143,7 @@ def test_seed_and_speed_are_for_virtual_time(tmp_path):
     shutil.copytree(BENCHES / "led-follows-button", tmp_path, dirs_exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-m", "mlink", "run", "bench.toml", "--seed", "1"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert "seed is for virtual time" in done.stderr

@@ -520,6 +520,6 @@ def test_signals_after_the_result_do_not_change_the_exit_code() -> None:
         "print('ended by itself')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=250
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended by itself\n", "")

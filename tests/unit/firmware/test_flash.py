@@ -60,6 +60,6 @@ def test_the_committed_hex_files_are_what_the_source_builds(tmp_path: Path) -> N
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0, done.stdout + done.stderr

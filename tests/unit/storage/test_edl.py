@@ -271,7 +271,7 @@ for i in range(20):
         process.stdin.flush()
     paths = []
     for process in processes:
-        paths += process.communicate(timeout=60)[0].split()
+        paths += process.communicate(timeout=250)[0].split()
         assert process.returncode == 0
     assert len(paths) == len(set(paths)) == 160
     for path in map(Path, paths):

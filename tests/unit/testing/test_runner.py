@@ -35,7 +35,18 @@ def test_the_worked_example_of_the_docs_passes(tmp_path: Path) -> None:
         assert block is not None
         (tmp_path / name).write_text(block[1])
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            tmp_path,
+            "--basetemp",
+            tmp_path / "inner",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

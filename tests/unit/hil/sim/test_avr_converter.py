@@ -41,7 +41,7 @@ def test_a_conversion_takes_13_clocks_of_the_converter_in_every_process() -> Non
             text=True,
             check=True,
             cwd=ROOT,
-            timeout=60,
+            timeout=250,
         )
         count, least, most = done.stdout.split()
         assert int(count) >= 15

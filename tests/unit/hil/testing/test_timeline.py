@@ -138,7 +138,7 @@ def test_vcd_is_opened_by_sigrok(tmp_path):
     path = tmp_path / "lines.vcd"
     write_vcd(path, events, began_usec=0, end_usec=12)
     command = ["sigrok-cli", "-I", "vcd", "-i", str(path), "-O", "csv:header=false:label=off"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=True)
     levels = [line for line in done.stdout.split() if line in ("0", "1")]
     assert levels == list("000001111000")
 

@@ -139,7 +139,7 @@ def test_ffprobe_counts_every_frame(tmp_path, container, codec):
     done = subprocess.run(
         ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames",
          "-of", "csv=p=0", str(path)],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=250,
     )  # fmt: skip
     assert done.stdout.strip().strip(",") == str(len(TIMES))
 
