@@ -13,7 +13,6 @@ import logging
 import os
 import select
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import IO, Self
 import msgspec
 
 from mlink.errors import DeviceError
+from mlink.worker.warm import start
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.control.messages import Ready
 
@@ -64,18 +64,18 @@ class SimProcess:
         self._leaves = leaves
         self._log = log
         self._ready_sec = ready_sec
-        self._command = [sys.executable, "-m", program, *arguments, "--parent", str(os.getpid())]
+        self._arguments = [*arguments, "--parent", str(os.getpid())]
 
     def __enter__(self) -> Self:
         # A file and not a pipe: a program that writes much must not wait for a reader.
         self._errors: IO[bytes] = tempfile.TemporaryFile()
         try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
+            # In a session of its own: Ctrl-C in the terminal ends the engine, and that ends it.
+            self._process = start(
+                self._program,
+                self._arguments,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
-                start_new_session=True,  # Ctrl-C in the terminal ends the engine, and that ends us
+                stderr=self._errors.fileno(),
             )
         except OSError as error:
             self._errors.close()

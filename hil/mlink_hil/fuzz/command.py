@@ -5,28 +5,41 @@ from __future__ import annotations
 import importlib
 import os
 import shlex
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlink.cli.options import BenchFile, DevicesFile, Overrides
+from mlink.cli.options import BenchFile, DevicesFile, Overrides, duration_s
 from mlink.cli.output import ExitCode, as_json, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mlink.engine.interrupt import Interrupts
     from mlink_hil.fuzz.draw import Disturbed, Draw
     from mlink_hil.fuzz.search import Account, FailingSeed
-    from mlink_hil.fuzz.trial import Task, Verdict
+    from mlink_hil.fuzz.trial import Attempt, Task, Verdict
 
 _OUT = Path("recordings/fuzz")
 _FOR_S = 10.0
 _PROGRESS_S = 10.0
+_OURS = "mlink.__main__"
+"""Module of the command line; elsewhere, as in a test, `fuzz` does not begin the program again."""
+_OF_RUNS = (
+    "mlink.worker.forkserver",
+    "mlink.worker.virtual_time.host",
+    "mlink.worker.virtual_time.nondeterminism",
+    "mlink.tap.module",
+    "mlink_hil.sim.wired",
+    "mlink_hil.sim.boards.avr_board",
+)
 _OF_TESTS = ("pytest", "mlink_hil.testing.bench", "mlink_hil.testing.evidence")
 """Imported by name: the search itself does not use them."""
 
@@ -55,10 +68,10 @@ def fuzz(
         float | None,
         typer.Option(
             "--for",
-            metavar="SECONDS",
-            min=0.001,
-            help="Length of each run, where no test ends it.",
-            show_default=f"{_FOR_S:g}",
+            metavar="TIME",
+            parser=duration_s,
+            help="Length of each run, where no test ends it: 5, 500ms, 2min.",
+            show_default=f"{_FOR_S:g}s",
         ),
     ] = None,
     devices: DevicesFile = None,
@@ -74,7 +87,9 @@ def fuzz(
     ] = None,
     limit_s: Annotated[
         float,
-        typer.Option("--limit", metavar="SECONDS", min=1, help="Longest real time of one seed."),
+        typer.Option(
+            "--limit", metavar="TIME", parser=duration_s, help="Longest real time of one seed."
+        ),
     ] = 600.0,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder for recordings of failing seeds.")
@@ -82,6 +97,7 @@ def fuzz(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Try a bench, or its tests, in virtual time with disturbances that seeds draw."""
+    _fix_hashes()
     from rich.console import Console
 
     from mlink.bench.virtual_time import refuse_what_needs_real_time
@@ -126,9 +142,31 @@ def fuzz(
         first_seed=first,
         kinds=[kind for kind in KINDS if kind in found.kinds],
     )
+    modules = found.bench.modules.values()
+    implementations = sorted({each.type.implementation.partition(":")[0] for each in modules})
     _search(
-        task, account, console, again, jobs or _processors(), limit_s, out, most_failures, json=json
+        task,
+        implementations,
+        account,
+        console,
+        again,
+        jobs or _processors(),
+        limit_s,
+        out,
+        most_failures,
+        json=json,
     )
+
+
+def _fix_hashes() -> None:
+    """Begin again as a process that hashes texts as workers do, so that these can be its forks."""
+    program = sys.modules["__main__"]
+    spec, main = getattr(program, "__spec__", None), getattr(program, "main", None)
+    is_ours = getattr(spec, "name", "") == _OURS or getattr(main, "__module__", "") == _OURS
+    if is_ours and "PYTHONHASHSEED" not in os.environ:
+        command = [sys.executable, *sys.orig_argv[1:]]
+        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        os.execve(sys.executable, command, environment)  # noqa: S606 - the same program again
 
 
 def _processors() -> int:
@@ -228,6 +266,7 @@ def _print_verdict(verdict: Verdict, draw: Draw, recording: str, console: Consol
 
 def _search(
     task: Task,
+    implementations: Sequence[str],
     account: Account,
     console: Console,
     again: Callable[[Draw], str],
@@ -242,10 +281,9 @@ def _search(
     from mlink_hil.fuzz.draw import Draw
     from mlink_hil.fuzz.pool import Pool
     from mlink_hil.fuzz.search import Search
-    from mlink_hil.fuzz.trial import try_once
+    from mlink_hil.fuzz.trial import try_once, with_tests_collected
 
-    if task.tests:
-        _import_what_tests_need()
+    import_all([*_OF_RUNS, *(_OF_TESTS if task.tests else ()), *implementations])
     what = ", ".join(task.tests) or f"{task.for_s:g} s each"
     last = account.first_seed + account.seeds - 1
     console.print(
@@ -254,19 +292,29 @@ def _search(
         markup=False,
     )
     progress = _Progress(account, console)
+
+    def search(attempt: Attempt, folder: Path, interrupts: Interrupts) -> None:
+        with Pool(attempt, folder, jobs=jobs, limit_s=limit_s) as pool:
+            pool.begin(Draw(account.first_seed, frozenset()))
+            while not (ended := pool.ended()):
+                if interrupts.reason():
+                    raise KeyboardInterrupt
+            if ended[0].failed:
+                _refuse(ended[0].verdict)
+            import_all(ended[0].verdict.imported)
+            found = Search(account, pool, out, again, progress.note)
+            found.run(interrupts.reason, most_failures=most_failures)
+
     with (
         tempfile.TemporaryDirectory(prefix="mlink-fuzz-", ignore_cleanup_errors=True) as scratch,
         Interrupts() as interrupts,
-        Pool(partial(try_once, task), Path(scratch), jobs=jobs, limit_s=limit_s) as pool,
     ):
-        pool.begin(Draw(account.first_seed, frozenset()))
-        while not (ended := pool.ended()):
-            if interrupts.reason():
-                raise KeyboardInterrupt
-        if ended[0].failed:
-            _refuse(ended[0].verdict)
-        search = Search(account, pool, out, again, progress.note)
-        search.run(interrupts.reason, most_failures=most_failures)
+        folder = Path(scratch)
+        if task.tests:
+            output = folder / "collected.txt"
+            with_tests_collected(task, output, lambda attempt: search(attempt, folder, interrupts))
+        else:
+            search(partial(try_once, task), folder, interrupts)
     if json:
         typer.echo(account_as_json(account))
     else:
@@ -275,10 +323,11 @@ def _search(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _import_what_tests_need() -> None:
-    """Import here what pytest and its plugin would import in each trial."""
-    for name in _OF_TESTS:
-        importlib.import_module(name)
+def import_all(names: Iterable[str]) -> None:
+    """Import here, once, what each trial would import; what cannot be imported fails there."""
+    for name in names:
+        with suppress(Exception, SystemExit):
+            importlib.import_module(name)
 
 
 def _refuse(verdict: Verdict) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from mlink.closing import ClosesOnExit
+from mlink.worker import warm
 from mlink_hil.fuzz.draw import Draw
 from mlink_hil.fuzz.trial import Verdict
 from mlink_hil.sim.server.lifetime import signal_at_parents_end
@@ -165,6 +166,11 @@ def _last_lines(folder: Path) -> str:
     return f"; its last lines:\n{text.strip()}" if text.strip() else ""
 
 
+def _further(before: set[str]) -> list[str]:
+    """Return the modules imported since, of packages of which there were some before."""
+    return [name for name in sys.modules if name not in before and name.split(".")[0] in before]
+
+
 def _be_child(attempt: Callable[[], Verdict], pipe: int, output: Path | None) -> None:
     """Make a trial, write its verdict, and exit; never return."""
     code = 1
@@ -181,9 +187,15 @@ def _be_child(attempt: Callable[[], Verdict], pipe: int, output: Path | None) ->
             os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT, 0o600), 2)
         os.dup2(2, 1)
         os.set_inheritable(pipe, False)
+        if warm.hashes_are_fixed():
+            warm.begin()
+        before = set(sys.modules)
         verdict = attempt()
+        verdict = msgspec.structs.replace(verdict, imported=_further(before))
         sys.stdout.flush()
-        os.write(pipe, msgspec.json.encode(verdict))
+        data = msgspec.json.encode(verdict)
+        while data:
+            data = data[os.write(pipe, data) :]
         code = 0
     except BaseException as error:  # noqa: BLE001 - a child must not return into the search
         with contextlib.suppress(Exception):

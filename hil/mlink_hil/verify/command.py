@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlink.cli.options import BenchFile, DevicesFile
+from mlink.cli.options import BenchFile, DevicesFile, duration_s
 from mlink.cli.output import ExitCode
 
 if TYPE_CHECKING:
@@ -21,12 +21,21 @@ if TYPE_CHECKING:
 
 
 _FILE_WIDTH = 120
+_SHORTEST_S = 0.5
+
+
+def _at_least(text: str | float) -> float:
+    """Return a duration in s, of half a second or more."""
+    seconds = duration_s(text)
+    if seconds < _SHORTEST_S:
+        raise typer.BadParameter(f"{text!r} is shorter than {_SHORTEST_S:g} s")
+    return seconds
 
 
 def verify_timing(
     bench: BenchFile,
     for_s: Annotated[
-        float, typer.Option("--for", metavar="SECONDS", min=0.5, help="Length of the run.")
+        float, typer.Option("--for", metavar="TIME", parser=_at_least, help="Length of the run.")
     ] = 10.0,
     launches: Annotated[
         int, typer.Option(min=0, help="Also start the bench so many times, and measure the starts.")

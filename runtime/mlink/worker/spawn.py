@@ -22,6 +22,7 @@ from mlink.errors import ControlError
 from mlink.refusals import crash_remedy
 from mlink.worker.forkserver import Exited, Forked, Importing, ServerMessages
 from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
+from mlink.worker.warm import start
 
 _EXIT_WAIT_S = 5.0
 _KILLED_WAIT_S = 1.0
@@ -49,14 +50,13 @@ class ForkServer(ClosesOnExit):
         hashes = {"PYTHONHASHSEED": "0"} if fixed_hashes else {}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, held_back():
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlink.worker.forkserver", str(theirs.fileno()), *preload],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
+            self._process = start(
+                "mlink.worker.forkserver",
+                preload,
                 stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
                 stderr=None if sys.__stderr__ else subprocess.DEVNULL,
-                start_new_session=True,
-                env=os.environ | hashes | {RUN_VARIABLE: self._folder},
+                environment=os.environ | hashes | {RUN_VARIABLE: self._folder},
+                takes=theirs,
             )
         self._sock = ours
         self._importing = ""
