@@ -193,6 +193,11 @@ class Simulation(Protocol):
         """The devices by their keys in the bench."""
 
     @property
+    def chips(self) -> Sequence[str]:
+        """Names of the boards and chips that `chip` gives."""
+        ...
+
+    @property
     def pid(self) -> int:
         """Process that simulates; 0 without one.
 

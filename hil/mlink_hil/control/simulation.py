@@ -37,6 +37,11 @@ class LockstepSimulation:
         self._until_usec = 0
 
     @property
+    def chips(self) -> list[str]:
+        """Names of the boards and chips that `chip` gives."""
+        return list(self._places)
+
+    @property
     def pid(self) -> int:
         """Process of the program; 0 without boards."""
         return 0 if self._engine is None else reader_of(self._engine)

@@ -189,6 +189,14 @@ def run(
             "--view-open", help="With --view-at: serve other computers without encryption."
         ),
     ] = False,
+    paused: Annotated[
+        bool,
+        typer.Option(
+            "--paused",
+            help="With --view, in virtual time: stand at the start until the page steps, or lets "
+            "the run go on.",
+        ),
+    ] = False,
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -221,6 +229,11 @@ def run(
     from mlink.cli.screen import unhurried_output
     from mlink.engine.run import RunOptions, run_bench
 
+    if paused and (address is None or checked.time != "virtual"):
+        raise BenchError(
+            "--paused is for a run in virtual time with a page to step through it",
+            remedy="Add --time virtual --view, or step in the terminal: mlink step BENCH.",
+        )
     if net_lead is not None and checked.time == "virtual":
         raise BenchError(
             "run control over the network is for real time, and this run is virtual",
@@ -273,7 +286,7 @@ def run(
                 if net_lead is not None:
                     this = replace(this, control=stack.enter_context(controller(net_lead)))
                 if address is not None:
-                    return run_with_view(checked, this, view, address)
+                    return run_with_view(checked, this, view, address, paused=paused)
                 return run_bench(checked, this, view)
         except BenchError:
             raise

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,17 @@ def view_address(
     return address
 
 
-def run_with_view(bench: Bench, options: RunOptions, view: LogView, address: Address) -> RunResult:
-    """Run a bench, and serve its page while it runs.
+def run_with_view(
+    bench: Bench, options: RunOptions, view: LogView, address: Address, *, paused: bool = False
+) -> RunResult:
+    """Run a bench, and serve its page while it runs; in virtual time a page can step through it.
+
+    Args:
+        bench: The bench.
+        options: Options of the run.
+        view: Shows the run in the terminal.
+        address: Where the page is served.
+        paused: In virtual time: whether the run stands at its start until a page lets it go on.
 
     Raises:
         MlinkError: The page cannot be served, or as `mlink.engine.run.run_bench`.
@@ -77,6 +87,10 @@ def run_with_view(bench: Bench, options: RunOptions, view: LogView, address: Add
         view.console.print(f"View: {link.url}", soft_wrap=True, markup=False)
         view.console.print(f"  to look only: {link.guest_url}", soft_wrap=True, markup=False)
         open_in_browser(link.url)
+        steps = None
+        if options.virtual is not None:
+            steps = link.steps_of(bench, lambda: engine.simulation, stands=paused)
+            options = replace(options, participant=steps.participant)
         engine = Engine(with_view(bench, link), options, link)
         link.on_stop = engine.request_stop
         result = engine.run()

@@ -24,8 +24,12 @@ from mlink.view.messages import (
     Gone,
     Items,
     LogLine,
+    Look,
+    Looked,
     Picture,
     Status,
+    Step,
+    Stood,
     packed_picture,
 )
 from mlink.view.state import RunState
@@ -57,7 +61,7 @@ class StopRun(msgspec.Struct, tag="stop", tag_field="kind"):
     """Stop the run, as a success."""
 
 
-Request = Watch | Shown | StopRun
+Request = Watch | Shown | StopRun | Step | Look
 _decode: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _encode = msgspec.json.Encoder().encode
 
@@ -76,7 +80,7 @@ class Client:
         self._state = state
         self._role = role
         self._wake = asyncio.Event()
-        self._once: dict[str, Begins | Status | Ended | Gone | FeedBegins] = {}
+        self._once: dict[str, Begins | Status | Ended | Gone | FeedBegins | Stood | Looked] = {}
         """Kind → the newest message of those of which only the newest counts."""
         self._lines: list[LogLine] = []
         self._lines_left_out = 0
@@ -209,6 +213,17 @@ class Client:
         elif isinstance(request, Shown):
             if request.stream in self._widths:
                 self._ready.add(request.stream)
+        elif isinstance(request, Step | Look):
+            self._step(request)
         elif self._role is Role.OWNER:
             self._state.stop("stopped from the view")
         self._wake.set()
+
+    def _step(self, request: Step | Look) -> None:
+        """Pass a step on; tell this page alone if it is refused here."""
+        refused = "this page may only look"
+        if self._role is Role.OWNER:
+            refused = self._state.step(request)
+        if refused:
+            stood = self._state.stood or Stood(time_usec=self._time_usec, stands=False)
+            self._once["Stood"] = msgspec.structs.replace(stood, error=refused, remedy="")

@@ -80,10 +80,12 @@ class Line:
                 return
             del self._unsent[:sent]
 
-    def receive(self) -> list[ToRun]:
-        """Return the messages that have arrived."""
+    def receive(self, limit_s: float = 0.0) -> list[ToRun]:
+        """Return the messages that have arrived; wait for one at most `limit_s`."""
         if self._socket is None:
             return []
+        if limit_s > 0:
+            select.select([self._socket], [], [], limit_s)
         try:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:

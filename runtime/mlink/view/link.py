@@ -22,7 +22,8 @@ import msgspec
 
 from mlink.bench import Bench
 from mlink.closing import ClosesOnExit
-from mlink.engine.status import RunObserver, RunResult, RunStatus, StreamStatus
+from mlink.devices import Simulation
+from mlink.engine.status import Phase, RunObserver, RunResult, RunStatus, StreamStatus
 from mlink.errors import MlinkError
 from mlink.tap.attach import add_tap
 from mlink.tap.catalog import view_type
@@ -44,6 +45,7 @@ from mlink.view.messages import (
 )
 from mlink.view.program import Config, Listening
 from mlink.view.server import Address
+from mlink.view.stepping import Steps
 
 _START_S = 30.0
 _END_S = 5.0
@@ -88,6 +90,7 @@ class ViewLink(ClosesOnExit):
         self._left_out = 0
         self._program: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
+        self._steps: Steps | None = None
 
     @property
     def socket_path(self) -> Path:
@@ -114,8 +117,23 @@ class ViewLink(ClosesOnExit):
             raise
         return self
 
+    def steps_of(
+        self, bench: Bench, simulation: Callable[[], Simulation | None], *, stands: bool
+    ) -> Steps:
+        """Let pages step through the run, which is in virtual time.
+
+        Args:
+            bench: The bench that runs.
+            simulation: Returns its simulated devices.
+            stands: Whether the run stands at its start until a page lets it go on.
+        """
+        self._steps = Steps(self.socket_path, simulation, bench.dir, stands=stands)
+        return self._steps
+
     def close(self) -> None:
         """End the program; a page keeps showing the last it has got."""
+        if self._steps is not None:
+            self._steps.close()
         self._line.close()
         if (program := self._program) is not None:
             for pipe in (program.stdin, program.stdout):
@@ -135,6 +153,8 @@ class ViewLink(ClosesOnExit):
         """Pass on a snapshot, and handle what pages have asked for."""
         self._observer.on_status(status)
         self._elapsed_s = status.elapsed_s
+        if self._steps is not None and status.phase is Phase.RUN:
+            self._steps.begin()
         if self._line.waiting_bytes < _BEHIND_BYTES:
             streams = [_stream(each) for each in status.streams]
             phase = status.phase.value
@@ -156,6 +176,8 @@ class ViewLink(ClosesOnExit):
 
     def conclude(self, result: RunResult) -> None:
         """Pass on how the run ended; waits up to 1 s until the program has read it."""
+        if self._steps is not None:
+            self._steps.close()
         self._line.put(
             Ended(
                 success=result.success,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -136,6 +136,56 @@ class Gone(_Message):
     """The run's process has ended without a result; the program sends that to its pages."""
 
 
+# -- from a run's steps, in virtual time ---------------------------------------------------------
+
+
+class Stood(_Message):
+    """Where a run in virtual time stands, or that it goes on; first message of its steps."""
+
+    time_usec: int
+    """Master time."""
+    stands: bool
+    chips: list[str] = []
+    """Simulated boards and chips that pages may look into."""
+    edge: str = ""
+    """The edge that it stands at, as a text; "" where it stands at a time."""
+    error: str = ""
+    """Why the last step was not made."""
+    remedy: str = ""
+
+
+class PinShown(msgspec.Struct):
+    """A pin: what it reads, and whether the chip or something outside drives it."""
+
+    number: int
+    level: bool
+    output: bool
+    driven: bool
+
+
+class SymbolShown(msgspec.Struct):
+    """A variable of a firmware, its bytes as hexadecimal text."""
+
+    name: str
+    address: int
+    data: str
+
+
+class Looked(_Message):
+    """What there is in a simulated chip at a moment."""
+
+    chip: str
+    time_usec: int
+    pins: list[PinShown] = []
+    registers: dict[str, int] = {}
+    symbols: list[SymbolShown] = []
+    address: int = 0
+    memory: str = ""
+    """Bytes from `address` on, as hexadecimal text."""
+    error: str = ""
+    remedy: str = ""
+
+
 # -- from the feed -----------------------------------------------------------------------------
 
 
@@ -217,8 +267,38 @@ class Want(_Message):
     width: int
 
 
-FromRun: TypeAlias = Begins | Status | LogLine | Ended | Gone | FeedBegins | Batch | Picture
-ToRun: TypeAlias = Stop | Want
+_Usec = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 24)]
+_Text = Annotated[str, msgspec.Meta(max_length=1_000)]
+
+
+class Step(_Message, tag="step"):
+    """Make a step, in virtual time; of a page, and to the run's steps."""
+
+    act: Literal["pause", "go", "until", "for", "edge"]
+    time_usec: _Usec = 0
+    """Of until: the master time. Of for: how long. Of edge: longest time."""
+    chip: _Text = ""
+    pin: _Number = 0
+    which: Literal["rising", "falling", "any"] = "any"
+
+
+class Look(_Message, tag="look"):
+    """Look into a simulated chip; of a page, and to the run's steps."""
+
+    chip: _Text
+    elf: _Text = ""
+    """ELF file of its firmware, in the bench's folder."""
+    symbols: Annotated[list[_Text], msgspec.Meta(max_length=32)] = []
+    address: _Number = 0
+    length: Annotated[int, msgspec.Meta(ge=0, le=4_096)] = 0
+    """Bytes of the data space to show."""
+
+
+FromRun: TypeAlias = (
+    Begins | Status | LogLine | Ended | Gone | FeedBegins | Batch | Picture | Stood | Looked
+)
+ToRun: TypeAlias = Stop | Want | Step | Look
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_run: msgspec.msgpack.Decoder[FromRun] = msgspec.msgpack.Decoder(FromRun)

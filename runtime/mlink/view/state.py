@@ -21,9 +21,12 @@ from mlink.view.messages import (
     Gone,
     Items,
     LogLine,
+    Look,
     Picture,
     ShownBench,
     Status,
+    Step,
+    Stood,
     Stop,
     ToRun,
     Want,
@@ -90,6 +93,10 @@ class RunState:
         """Pictures that the feed has been asked for, and when."""
         self._run: asyncio.StreamWriter | None = None
         self._feed: asyncio.StreamWriter | None = None
+        self.stood: Stood | None = None
+        """Where the run stands, if pages may step through it."""
+        self._steps: asyncio.StreamWriter | None = None
+        self._is_stepping = False
         self._observers: set[Callable[[FromRun], None]] = set()
 
     async def listen(self, path: str) -> asyncio.Server:
@@ -131,12 +138,16 @@ class RunState:
                 self.histories.setdefault(items.stream, History()).add(items)
         elif isinstance(message, Picture):
             self._wanted.pop((message.stream, message.width), None)
+        elif isinstance(message, Stood):
+            self.stood, self._steps, self._is_stepping = message, writer, False
         self._pass_on(message)
 
     def gone(self, writer: asyncio.StreamWriter) -> None:
         """Note that the run, or its feed, has closed its connection."""
         if writer is self._feed:
             self._feed = None
+        if writer is self._steps:
+            self._steps = None
         if writer is self._run:
             self._run = None
             if self.ended is None:
@@ -156,6 +167,17 @@ class RunState:
         """Ask the run to stop; return False when it is not there."""
         return self._send(self._run, Stop(reason))
 
+    def step(self, request: Step | Look) -> str:
+        """Pass a step, or a look into a chip, on to the run; return why that is refused, or ""."""
+        if self.stood is None:
+            return "only a run in virtual time can be stepped through"
+        if self._is_stepping:
+            return "the run is still on its way"
+        if not self._send(self._steps, request):
+            return "the run does not last"
+        self._is_stepping = isinstance(request, Step)
+        return ""
+
     def snapshot(self) -> dict[str, Any]:
         """Return all that a page needs at first, in plain values."""
         found = [history.all() for history in self.histories.values()]
@@ -165,6 +187,7 @@ class RunState:
             "ended": msgspec.to_builtins(self.ended),
             "lost_contact": self.lost_contact,
             "metadata": self.metadata,
+            "stood": msgspec.to_builtins(self.stood),
             "log": msgspec.to_builtins(list(self.log)),
             "items": msgspec.to_builtins([items for items in found if items is not None]),
         }

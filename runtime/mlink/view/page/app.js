@@ -8,6 +8,7 @@ import { Moment } from "./moment.js";
 import { Panels } from "./panels.js";
 import { PicturePanel } from "./picture.js";
 import { RowsPanel } from "./rows.js";
+import { SteppingPanel } from "./stepping.js";
 import { Store } from "./store.js";
 import { wireTheme } from "./theme.js";
 import { TracksPanel } from "./tracks.js";
@@ -25,6 +26,7 @@ const store = new Store(), moment = new Moment(), connection = new Connection(),
 const diagram = new Diagram($("diagram"), (name) => (panels.has(name) ? panels.close(name) : open(name)));
 const log = new LogPanel(store);
 $("logs").append(log.element);
+const stepping = new SteppingPanel($("stepping"), (request) => connection.step(request));
 
 // -- panels -----------------------------------------------------------------------------------
 
@@ -86,7 +88,12 @@ function rebuild() {
   $("stop").hidden = store.role !== "owner";
   if (store.ended || store.lostContact) connection.end();
   showStatus();
+  showSteps();
   showEnd();
+}
+
+function showSteps() {
+  stepping.show(store.stood, store.role, !(store.ended || store.lostContact));
 }
 
 function showStatus() {
@@ -162,11 +169,14 @@ store.addEventListener("Status", ({ detail }) => {
   showStatus();
 });
 store.addEventListener("Batch", ({ detail }) => moment.setPresent(detail.time_usec));
+store.addEventListener("Stood", showSteps);
+store.addEventListener("Looked", ({ detail }) => stepping.showChip(detail));
 store.addEventListener("Log", ({ detail }) => log.add(detail.lines));
 for (const end of ["Ended", "Gone"])
   store.addEventListener(end, () => {
     connection.end();
     showStatus();
+    showSteps();
     showEnd();
   });
 

@@ -30,6 +30,11 @@ export class Connection extends EventTarget {
     this.#send({ kind: "stop" });
   }
 
+  /** Steps through a run in virtual time, or looks into a chip. */
+  step(request) {
+    this.#send(request);
+  }
+
   /** The run has ended: silence is no fault any more. */
   end() {
     this.#ended = true;

@@ -120,6 +120,7 @@ export class Store extends EventTarget {
   ended = null;
   lostContact = false;
   role = "guest";
+  stood = null; // where a run in virtual time stands
   metadata = {};
   log = [];
   streams = new Map();
@@ -131,6 +132,7 @@ export class Store extends EventTarget {
     else if (kind === "Status") this.status = message;
     else if (kind === "Ended") this.ended = message;
     else if (kind === "Gone") this.lostContact = true;
+    else if (kind === "Stood") this.stood = message;
     else if (kind === "FeedBegins") this.metadata = message.metadata;
     else if (kind === "Log") this.#addLog(message);
     else if (kind === "Batch") message.items.forEach((items) => this.streams.get(items.stream)?.add(items));
@@ -143,6 +145,7 @@ export class Store extends EventTarget {
     this.ended = message.ended;
     this.lostContact = message.lost_contact;
     this.metadata = message.metadata;
+    this.stood = message.stood;
     this.log = message.log;
     this.streams.clear();
     if (message.bench) this.#setBench(message.bench);
