@@ -57,7 +57,7 @@ def page_of(shown: Shown, url: str = "") -> Iterator[Page]:
     headers = {"Cookie": shown.cookie(url)}
     address = shown.origin.replace("http", "ws", 1) + "/live/1"
     with connect(
-        address, additional_headers=headers, origin=shown.origin, max_size=None,
+        address, additional_headers=headers, origin=shown.origin, max_size=None, ping_interval=None,
         open_timeout=LIMIT_S,
     ) as connection:  # fmt: skip
         yield Page(connection)
