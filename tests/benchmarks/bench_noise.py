@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import bisect
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,9 @@ FIRMWARES = {
 RATES = (1e-5, 1e-4, 1e-3, 1e-2)
 QUIET_SEC = 2.0
 """Before the noise begins, and after it has ended: a wrong level has to be right by then."""
-_COUNTS = "readings lost | messages refused | bytes dropped | levels corrected |"
+_COUNTS = (
+    "in doubt | unstated | readings lost | messages refused | bytes dropped | levels corrected |"
+)
 EDGES_PER_SEC = 2 * (23 + 19)
 
 BENCH = """\
@@ -131,6 +134,10 @@ class Result:
     refused: int
     dropped_bytes: int
     corrected: int
+    in_doubt: int
+    """Readings that the run states to be in doubt."""
+    unstated: int
+    """Late and wrong readings that are not among them."""
     uncertainty_usec: int
     returncode: int
     output: str
@@ -166,24 +173,37 @@ def measure(
     with recording.open(folder / "out" / "recording") as found:
         rows = [(what, *map(int, numbers)) for what, *numbers in found["log"].rows]
         reports = found.attributes["reports"]["board"]
+        doubts = _doubts([(int(at), event, detail) for at, event, detail in found["events"].rows])
     stated = next(value for what, _, value, _ in rows if what == "stated")
-    counts = _compare(rows, stated, QUIET_SEC * 1e6, (QUIET_SEC + lasts) * 1e6)
+    counts = _compare(rows, stated, QUIET_SEC * 1e6, (QUIET_SEC + lasts) * 1e6, doubts)
     return Result(
         **counts,
         lost=int(reports.get("readings_lost_by_board", 0)),
         refused=int(reports.get("board_messages_refused", 0)),
         dropped_bytes=int(reports.get("resync_bytes", 0)),
         corrected=int(reports.get("levels_corrected", 0)),
+        in_doubt=int(reports.get("readings_in_doubt", 0)),
         uncertainty_usec=stated,
         returncode=done.returncode,
         output=done.stdout + done.stderr,
     )
 
 
+def _doubts(events: list[tuple[int, str, str]]) -> list[tuple[int, int]]:
+    """Return from when to when readings are in doubt, in µs."""
+    begins = [int(detail.split()[2]) for _, event, detail in events if event == "line-noisy"]
+    ends = [at for at, event, _ in events if event == "line-quiet"]
+    return list(itertools.zip_longest(begins, ends, fillvalue=1 << 62))
+
+
 def _compare(
-    rows: list[tuple[str, int, int, int]], stated_usec: int, begin: float, end: float
+    rows: list[tuple[str, int, int, int]],
+    stated_usec: int,
+    begin: float,
+    end: float,
+    doubts: list[tuple[int, int]],
 ) -> dict[str, int | float | bool]:
-    right = late = wrong = made = 0
+    right = late = wrong = made = unstated = 0
     longest, at_end = 0.0, True
     for line in (6, 7):
         true = sorted(
@@ -206,7 +226,9 @@ def _compare(
             close = [e for e in true[near : near + 4] if abs(e[0] - at) <= stated_usec]
             if any(value == level for _, value in close):
                 right += 1
-            elif level_at(at) == level:
+                continue
+            unstated += not any(since <= at <= until for since, until in doubts)
+            if level_at(at) == level:
                 late += 1
             else:
                 wrong += 1
@@ -217,6 +239,7 @@ def _compare(
         "right": right,
         "late": late,
         "wrong": wrong,
+        "unstated": unstated,
         "longest_wrong_sec": longest / 1e6,
         "is_right_at_end": at_end,
     }
@@ -244,19 +267,28 @@ def main() -> None:
     parser.add_argument("--firmware", default="", help="only those whose name contains this")
     parser.add_argument("--rate", type=float, nargs="*", default=RATES)
     parser.add_argument("--direction", default="from-board")
+    parser.add_argument("--seed", type=int, nargs="*", default=[16])
     given = parser.parse_args()
     print("| firmware | rate | edges right, of all | late | wrong | wrong level for | " + _COUNTS)
-    print("| --- " * 10 + "|")
+    print("| --- " * 12 + "|")
     for name, firmware in FIRMWARES.items():
-        for rate in given.rate if given.firmware in name else ():
+        for rate, seed in itertools.product(
+            given.rate if given.firmware in name else (), given.seed
+        ):
             with tempfile.TemporaryDirectory(prefix="noise-") as folder:
                 it = measure(
-                    Path(folder), firmware, rate, edges=given.edges, direction=given.direction
+                    Path(folder),
+                    firmware,
+                    rate,
+                    edges=given.edges,
+                    seed=seed,
+                    direction=given.direction,
                 )
             for_sec = f"{it.longest_wrong_sec:.2f} s" if it.is_right_at_end else "ever"
             print(
                 f"| {name} | {rate:g} | {it.right} of {it.edges} | {it.late} | {it.wrong} |"
-                f" {for_sec} | {it.lost} | {it.refused} | {it.dropped_bytes} | {it.corrected} |",
+                f" {for_sec} | {it.in_doubt} | {it.unstated} | {it.lost} | {it.refused} |"
+                f" {it.dropped_bytes} | {it.corrected} |",
                 flush=True,
             )
 

@@ -240,6 +240,8 @@ class FirmataModule(Module[FirmataSettings]):
         """End the tables; a pulse that is still running has no end in them."""
         if self._commands is not None:
             self._commands.report_running_pulses()
+        if self._chip is not None:
+            self._chip.levels.finish()
         for rows in self._rows:
             rows.close()
         if self._chip is not None:

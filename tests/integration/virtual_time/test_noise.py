@@ -21,6 +21,9 @@ def test_no_wrong_level_stays(tmp_path: Path, name: str, rate: float) -> None:
     assert found.returncode == 0, found.output
     # Without check values a changed time or line that can be is taken, and then corrected.
     assert found.wrong + found.late <= (found.corrected if "version 2" in name else 4)
+    assert found.unstated == 0
+    assert (found.in_doubt > 0) is ("version 2" not in name and found.refused > 0)
+    assert ("have no check value" in found.output) is (found.in_doubt > 0)
     assert found.is_right_at_end
     assert found.longest_wrong_sec < 1.6
     assert found.edges > 180
@@ -41,5 +44,5 @@ def test_nothing_is_corrected_or_refused_on_a_line_without_noise(tmp_path: Path)
     assert found.returncode == 0, found.output
     assert found.right == found.edges
     counts = (found.lost, found.refused, found.dropped_bytes, found.corrected, found.wrong)
-    assert counts == (0, 0, 0, 0, 0)
+    assert (*counts, found.in_doubt) == (0, 0, 0, 0, 0, 0)
     assert "WARNING" not in found.output

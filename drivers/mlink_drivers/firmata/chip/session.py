@@ -46,6 +46,8 @@ _ANSWER_S: Final = 1.0
 _FIRST_EXCHANGES: Final = 16
 _FIRST_PAUSE_S: Final = 0.02
 _PAUSE_GROWS: Final = 1.04
+WRONG_CHECK_VALUE: Final = "wrong check value"
+"""Why a message is refused that has changed on the line."""
 CHECKED_VERSION: Final = 2
 """The version from which on messages have a check value."""
 _ASK_TIMES: Final = 3
@@ -314,6 +316,11 @@ class ChipSession:
             return -1
         return self.clock.uncertainty_usec + self._stamp_usec
 
+    @property
+    def noisy_usec(self) -> int:
+        """The same without check values, while bytes change: older times are refused."""
+        return self.uncertainty_usec + (0 if self._checked else self._window.longest_ns // 1000)
+
     # -- messages of the board -------------------------------------------------------------------
 
     def take(self, message: Message, arrival_ns: int) -> bool:
@@ -335,7 +342,7 @@ class ChipSession:
         if message.id <= LAST_ID and (self._checked or self._asks_check):
             data = opened(message.id, message.data)
             if data is None:
-                self._on_refused("wrong check value")
+                self._on_refused(WRONG_CHECK_VALUE)
                 return True
             if not self._checked and message.id == ExtensionId.FEATURES:
                 self._checked = True  # it answers the query that asked for check values

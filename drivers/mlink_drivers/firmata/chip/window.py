@@ -37,6 +37,11 @@ class TimeWindow:
         self._unread_ns = _BEGIN_NS
         self.earliest_ns = self.latest_ns = now_ns
 
+    @property
+    def longest_ns(self) -> int:
+        """How old a time may be while this process reads without a pause."""
+        return self._queue_ns
+
     def move(self, now_ns: int, latest_ns: int) -> None:
         """Take the window of a message that has arrived.
 

@@ -32,7 +32,6 @@ from mlink_drivers.firmata.chip.messages import (
 )
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.session import (
-    CHECKED_VERSION,
     PAUSE_S,
     TIMESTAMP_SOURCE,
     ChipSession,
@@ -40,7 +39,7 @@ from mlink_drivers.firmata.chip.session import (
 )
 from mlink_drivers.firmata.lines.counters import Counters
 from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
-from mlink_drivers.firmata.lines.levels import LevelChecks
+from mlink_drivers.firmata.lines.levels import LONGEST_WRONG_USEC, LevelChecks
 from mlink_drivers.firmata.lines.losses import ChipLosses
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
@@ -101,7 +100,7 @@ class ChipInRun:
             note=events.note,
             query=lambda: self.commands.status_query(),
             is_checked=lambda: self.chip.checked,
-            on_refused=lambda: self.levels.suspect(),
+            on_refused=lambda: self.levels.notice_noise(),
             on_lost=self._on_lost,
         )
         self.chip = ChipSession(
@@ -177,6 +176,7 @@ class ChipInRun:
         """
         chip, settings = self.chip, self._settings
         self.levels.start()
+        self._readings.is_checked = False
         self._steppers.on_restarted()
         chip.baud_rate = self._session.transport.baud_rate
         if chip.probe() is None:
@@ -189,7 +189,8 @@ class ChipInRun:
                     self._session.description,
                 )
             return
-        if chip.version < CHECKED_VERSION:
+        self._readings.is_checked = chip.checked
+        if not chip.checked:
             self._log.info(
                 "the firmware of %s sends no check values, so bytes that change on the line are"
                 " found only where a time is impossible. Install the present one: mlink flash"
@@ -226,13 +227,14 @@ class ChipInRun:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Metadata of the stream of readings; empty when the board has no clock."""
+        """What the board adds to the metadata of the stream of readings."""
         features = self.chip.features
         if features is None or not self.chip.keeps_time:
-            return {}
+            return {"uncertainty_noisy_usec": LONGEST_WRONG_USEC, "check_values": False}
         return {
             "timestamp_source": TIMESTAMP_SOURCE,
             "uncertainty_usec": self.chip.uncertainty_usec,
+            "uncertainty_noisy_usec": self.chip.noisy_usec,
             "device_clock_hz": features.tick_hz,
             "baud_rate": self.chip.baud_rate,
             "check_values": self.chip.checked,

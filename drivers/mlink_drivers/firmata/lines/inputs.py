@@ -10,13 +10,30 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+import msgspec
+
 from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT
 
 _REPORT_BYTES: Final = (0x7F, 0x3F80)
 """The levels in the two bytes of a report."""
 _WHOLE: Final = 0x3FFF
+_ASK_TIMES: Final = 4
+"""After so many queries without an answer a change is taken as it was reported."""
+_ANSWER_NS: Final = 5_000_000
+"""Within this time the next report is the answer to the query, by all likelihood."""
 _NO_LINE: Final = -1
 """In the place of a line: a version query that asks for a sign of life."""
+
+
+class _Unsure(msgspec.Struct):
+    """Changes in a report that the next report of the port has to confirm."""
+
+    lines: int
+    mask: int
+    time_ns: int
+    was_queried: bool
+    """Whether the report answered a query with a cause."""
+    asked: int = 1
 
 
 class DigitalInputs:
@@ -41,6 +58,16 @@ class DigitalInputs:
         """Port → mask of the other lines in its last report."""
         self._waiting: tuple[int, int] | None = None
         """When a look first found the oldest fence, in ns, and the fences that waited then."""
+        self._unsure: dict[int, _Unsure] = {}
+        self._to_ask: set[int] = set()
+        self._answers = False
+        """Whether the board answers queries of a port; before Firmata 2.4 it may not."""
+        self.is_noisy = False
+        """Whether bytes change on the line: a change of a level has to be confirmed."""
+        self.time_ns = 0
+        """When the changes that were returned last had been reported."""
+        self.unconfirmed = 0
+        """Changes of levels that the next report of the port has not confirmed."""
         self.is_strict = False
         """Whether the board reports levels of inputs only, as firmwares of Firmata do."""
         self.impossible = 0
@@ -76,6 +103,8 @@ class DigitalInputs:
         self._wanted.discard(line)
         self._active[port] = self._active.get(port, 0) & ~(1 << bit)
         self._known[port] = self._known.get(port, 0) & ~(1 << bit)
+        if (unsure := self._unsure.get(port)) is not None:
+            unsure.lines &= ~(1 << bit)
 
     def forget_all(self) -> None:
         """Remove all lines: the board has restarted and will not answer earlier queries."""
@@ -90,6 +119,9 @@ class DigitalInputs:
         self._suspects.clear()
         self._usual.clear()
         self._doubted.clear()
+        self._unsure.clear()
+        self._to_ask.clear()
+        self._answers = False
 
     def query(self, *, suspicious: bool) -> list[int]:
         """Return the ports whose states to query.
@@ -166,12 +198,16 @@ class DigitalInputs:
             return 0
         return _WHOLE & ~sum(byte for byte in _REPORT_BYTES if strange & byte)
 
-    def changes(self, port: int, mask: int) -> list[tuple[int, int]]:
+    def changes(self, port: int, mask: int, time_ns: int = 0) -> list[tuple[int, int]]:
         """Return (line, value) of the active inputs that are new or changed in a report.
+
+        While the line is noisy, changes are returned once the next report of the port confirms
+        them, and `take_to_ask` has the port; `time_ns` is when they were reported.
 
         Args:
             port: Port of the report; it has lines 8 × port to 8 × port + 7.
             mask: State of the port, one bit per line.
+            time_ns: Arrival of the report.
         """
         whole = self._whole(port, mask)
         if not whole:
@@ -182,19 +218,72 @@ class DigitalInputs:
             # A report that changes something may be the answer, or have crossed the query.
             if self._queries.get(port, 0):
                 self._queries[port] -= 1
+                self._answers = True
             else:
                 self.contradictions += 1
         self._reported[port] = mask
         is_suspect = port in self._suspects
         self._suspects.discard(port)
         active = self._active.get(port, 0) & whole
-        news = ((mask ^ self._state.get(port, 0)) | ~self._known[port]) & active if active else 0
-        if not news:
+        if not active:
             return []
-        self._known[port] |= active
-        self._state[port] = mask
+        self.time_ns = time_ns
+        unsure = self._unsure.pop(port, None)
+        found = [] if unsure is None else self._confirm(port, unsure, mask, active)
+        news = ((mask ^ self._state.get(port, 0)) | ~self._known[port]) & active
+        if not news:
+            return found
+        if unsure is not None or (self.is_noisy and self._answers):
+            self._unsure[port] = _Unsure(news, mask, time_ns, is_suspect)
+            self._ask(port)
+            return found
+        return self._use(port, news, mask, is_suspect)
+
+    def take_to_ask(self) -> list[int]:
+        """Return the ports whose state to query, to confirm a change; they are forgotten then."""
+        if not self._to_ask:
+            return []
+        ports, self._to_ask = sorted(self._to_ask), set()
+        return ports
+
+    def ask_again(self) -> list[tuple[int, int, int]]:
+        """Ask again for what is not confirmed; return what has had no answer for long.
+
+        Call it at intervals.
+
+        Returns:
+            Line, value and time of each change that is taken as it was reported.
+        """
+        found = []
+        for port, unsure in list(self._unsure.items()):
+            unsure.asked += 1
+            if unsure.asked <= _ASK_TIMES:
+                self._ask(port)
+                continue
+            del self._unsure[port]
+            lines = unsure.lines & self._active.get(port, 0)
+            used = self._use(port, lines, unsure.mask, unsure.was_queried)
+            found += [(line, value, unsure.time_ns) for line, value in used]
+        return found
+
+    def _ask(self, port: int) -> None:
+        self._to_ask.add(port)
+        self._queries[port] = self._queries.get(port, 0) + 1
+
+    def _confirm(self, port: int, unsure: _Unsure, mask: int, active: int) -> list[tuple[int, int]]:
+        lines = unsure.lines & active
+        others = lines & (mask ^ unsure.mask)
+        self.unconfirmed += others.bit_count()
+        # Later it may be an edge that came meanwhile: then the level is true since now at least.
+        if others != lines and self.time_ns - unsure.time_ns <= _ANSWER_NS:
+            self.time_ns = unsure.time_ns
+        return self._use(port, lines & ~others, mask, unsure.was_queried)
+
+    def _use(self, port: int, lines: int, mask: int, is_corrected: bool) -> list[tuple[int, int]]:
+        self._known[port] |= lines
+        self._state[port] = self._state.get(port, 0) & ~lines | mask & lines
         first = port * PINS_PER_PORT
-        found = [(first + bit, mask >> bit & 1) for bit in range(PINS_PER_PORT) if news >> bit & 1]
-        if is_suspect:
+        found = [(first + bit, mask >> bit & 1) for bit in range(PINS_PER_PORT) if lines >> bit & 1]
+        if is_corrected:
             self.corrected += [(line, bool(level)) for line, level in found]
         return found

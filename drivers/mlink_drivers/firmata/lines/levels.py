@@ -17,6 +17,7 @@ from mlink.reflexes import Edges
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.commands import ChipCommands
+from mlink_drivers.firmata.lines.doubts import Doubts
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire import encode
@@ -24,6 +25,8 @@ from mlink_drivers.firmata.wire.protocol import PinMode
 
 _WIDEST_BITS: Final = 32
 """Of a channel whose resolution is not reported: any sample can be."""
+LONGEST_WRONG_USEC: Final = 2_000_000
+"""How late a level may be known while bytes change: two queries, and the looks at their answers."""
 _PAUSE_NS: Final = 1_000_000_000
 _SOON_NS: Final = 200_000_000
 """Shortest interval of queries: what has a cause may repeat while the line is full."""
@@ -62,6 +65,7 @@ class LevelChecks:
         self._commands = commands
         self._note = note
         self._refuse = refuse
+        self._doubts = Doubts(context, session, readings, note=note)
         self._suspicious = False
         self._is_firmata = False
         self._queried_ns = 0
@@ -75,6 +79,7 @@ class LevelChecks:
         """Begin with a board that was connected."""
         self._dropped_before = self._session.statistics.dropped_bytes
         self._suspicious = False
+        self._readings.ask_port = self._ask_port
         board = self._session.description
         # Other firmwares may send what they like; those of Firmata report changes of inputs only.
         self._is_firmata = "firmata" in board.firmware_name.lower()
@@ -90,8 +95,13 @@ class LevelChecks:
         )
 
     def suspect(self) -> None:
-        """Query the levels soon: a message was lost, refused, or contradicts the one before."""
+        """Query the levels soon: readings were lost."""
         self._suspicious = True
+
+    def notice_noise(self) -> None:
+        """Query the levels soon: a message was refused, so bytes change on the line."""
+        self._suspicious = True
+        self._doubts.notice()
 
     def look(self) -> None:
         """Query the levels if it is time, and use the answers to earlier queries."""
@@ -111,11 +121,15 @@ class LevelChecks:
         ):
             for _ in range(count):
                 self._refuse(reason)
-        if now_ns >= session.sent_ns:
-            self._suspicious |= readings.pass_lost_fences(now_ns, _FENCE_NS)
+        if now_ns >= session.sent_ns and readings.pass_lost_fences(now_ns, _FENCE_NS):
+            self.notice_noise()
         # Of other lines all edges have one level.
         edges.intersection_update(self._commands.checkable_lines(unasked=False))
-        self._suspicious |= bool(reports or strange or edges)
+        if edges:
+            self.notice_noise()
+        self._suspicious |= bool(reports or strange)
+        self._doubts.look(now_ns)
+        readings.ask_again()
         if now_ns - self._queried_ns < (_SOON_NS if self._suspicious else _PAUSE_NS):
             return
         self._queried_ns = now_ns
@@ -134,10 +148,17 @@ class LevelChecks:
         except DeviceError:
             pass  # the board is lost, which the session has reported
 
+    def finish(self) -> None:
+        """End the doubt about readings: no more are sent, and the table of events ends."""
+        self._doubts.finish()
+
     def report(self) -> None:
         """Report the figures for the run's summary."""
         if self.corrected:
             self._context.report("levels_corrected", self.corrected)
+        if self._readings.unconfirmed:
+            self._context.report("levels_unconfirmed", self._readings.unconfirmed)
+        self._doubts.report()
         if self.dropped:
             self._context.note_loss(
                 f"{self.dropped} byte(s) from {self._session.name} belonged to no message: readings"
@@ -145,6 +166,12 @@ class LevelChecks:
                 "Bytes were lost or changed on the line: check its cable and ground, or set a lower"
                 " baud rate. A firmware that sends other texts than Firmata's does the same.",
             )
+
+    def _ask_port(self, port: int) -> None:
+        try:
+            self._session.send(encode.report_digital(port, True))
+        except DeviceError:
+            pass  # the board is lost, which the session has reported
 
     def _take_dropped(self, count: int) -> None:
         if not self.dropped:
@@ -157,7 +184,7 @@ class LevelChecks:
             )
         self.dropped += count
         self._note("bytes-dropped", f"{count} bytes from the board belong to no message")
-        self._suspicious = True
+        self.notice_noise()
 
     def _take_corrected(self, line: int, level: bool) -> None:
         if not self.corrected:
@@ -169,4 +196,5 @@ class LevelChecks:
                 level,
             )
         self.corrected += 1
+        self._doubts.notice()
         self._note("level-corrected", f"line {line} is {int(level)}")

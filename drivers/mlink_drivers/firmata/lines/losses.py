@@ -15,6 +15,7 @@ from mlink.module import ModuleContext
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.chip.messages import ChipStatus
 from mlink_drivers.firmata.chip.numbers import BoardCount
+from mlink_drivers.firmata.chip.session import WRONG_CHECK_VALUE
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.session import Session
 
@@ -36,6 +37,10 @@ _REFUSED_REMEDY: Final = (
     "Bytes change on the way from the board: check its cable and ground, keep it from motors and"
     " mains, or set a lower fast_baud_rate."
 )
+_UNSTEADY_REMEDY: Final = (
+    "Its check value is right, so the board's clock is not steady, or stood still for a time: check"
+    " its supply; a simulated board needs a processor."
+)
 
 
 class ChipLosses:
@@ -48,7 +53,7 @@ class ChipLosses:
         note: Called with a keyword and a text for the table of events.
         query: Returns the query of the board's counts.
         is_checked: Whether the board's messages have check values; else counts are confirmed.
-        on_refused: Called when a message of the board is not used.
+        on_refused: Called when a message is not used because bytes change on the line.
         on_lost: Called when readings are lost.
     """
 
@@ -213,7 +218,9 @@ class ChipLosses:
     def refuse(self, reason: str) -> None:
         """Count a message that is not used; the first of each kind is reported at once."""
         self._refused[reason] += 1
-        self._on_refused()
+        is_noise = not self._is_checked() or reason == WRONG_CHECK_VALUE
+        if is_noise:
+            self._on_refused()
         self._note("message-refused", reason)
         total = self._refused.total()
         if self._refused[reason] == 1:
@@ -221,7 +228,7 @@ class ChipLosses:
                 "%s: a message of the board is not used: %s. %s More are counted",
                 self._session.name,
                 reason,
-                _REFUSED_REMEDY,
+                _REFUSED_REMEDY if is_noise else _UNSTEADY_REMEDY,
             )
         self._context.set_status(f"{self._session.description}: {total} messages refused")
 
@@ -237,7 +244,9 @@ class ChipLosses:
             reasons = ", ".join(f"{reason} ({count})" for reason, count in self._refused.items())
             self._context.note_loss(
                 f"{refused} message(s) of {self._session.name} were not used: {reasons}",
-                _REFUSED_REMEDY,
+                _UNSTEADY_REMEDY
+                if self._is_checked() and WRONG_CHECK_VALUE not in self._refused
+                else _REFUSED_REMEDY,
             )
         for name, count in self._bytes_lost.items():
             why, remedy = _LOST_BYTES[name]

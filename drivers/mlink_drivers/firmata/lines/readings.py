@@ -79,6 +79,12 @@ class Readings:
         """Analog samples that were left out because of `decimation`."""
         self.samples = 0
         """Analog samples of lines in use that have arrived, also before `start`."""
+        self.checked = 0
+        """Those of `sent` whose messages had a check value."""
+        self.is_checked = False
+        """Whether the chip's messages have check values."""
+        self.ask_port: Callable[[int], None] = lambda _port: None
+        """Called to query the levels of a digital port, which confirms a change."""
         self.lost = 0
         """Readings lost by the board or on the line to it."""
         self.chip: ChipListener | None = None
@@ -125,6 +131,7 @@ class Readings:
             time_usec = self.clock.now_usec()
             for line, level in self._chip_inputs.take_kept():
                 self._send(line, int(level), time_usec)
+                self.checked += self.is_checked
 
     def halt(self) -> None:
         """Stop submitting; nothing is submitted once this has returned.
@@ -205,6 +212,26 @@ class Readings:
             self._inputs.impossible = self._impossible = 0
             return found
 
+    def expect_noise(self, is_noisy: bool) -> None:
+        """Learn whether bytes change on the line: then changes of levels are confirmed first."""
+        with self._lock:
+            self._inputs.is_noisy = is_noisy
+
+    def ask_again(self) -> None:
+        """Ask again for changes that are not confirmed; submit those without an answer for long."""
+        with self._lock:
+            for line, value, time_ns in self._inputs.ask_again():
+                if self._acquiring:
+                    self._submit_counted([(line, value)], time_ns)
+            ports = self._inputs.take_to_ask()
+        for port in ports:
+            self.ask_port(port)
+
+    @property
+    def unconfirmed(self) -> int:
+        """Changes of levels that the next report has not confirmed, while bytes changed."""
+        return self._inputs.unconfirmed
+
     def pass_lost_fences(self, now_ns: int, patience_ns: int) -> bool:
         """Pass the fences whose answers were lost; see inputs.py."""
         with self._lock:
@@ -223,6 +250,7 @@ class Readings:
             found, self._inputs.corrected = self._inputs.corrected, []
             for line, level, time_ns in self._chip_inputs.corrections(before_ns):
                 self._submit_or_keep(line, level, time_ns)
+                self.checked += self.is_checked and self._acquiring
                 found.append((line, level))
             return found
 
@@ -248,16 +276,10 @@ class Readings:
         """
         if self.chip is not None and self.chip.take(message, arrival_ns):
             return
+        if isinstance(message, DigitalPort):
+            self._take_report(message, arrival_ns)
+            return
         with self._lock:
-            if isinstance(message, DigitalPort):
-                if not self._acquiring:
-                    return  # not evaluated, so that the first report after start() has a reading
-                changes = self._inputs.changes(message.port, message.mask)
-                if self.host_counters is not None:
-                    changes = self.host_counters.take(changes, arrival_ns)
-                for line, value in changes:
-                    self._submit(line, value, arrival_ns)
-                return
             if isinstance(message, AnalogValue):
                 self._take_sample(message.channel, message.value, arrival_ns)
                 return
@@ -280,6 +302,7 @@ class Readings:
         with self._lock:
             if self._chip_inputs.answered(line, level, time_ns):
                 self._submit_or_keep(line, level, time_ns)
+                self.checked += self.is_checked and self._acquiring
 
     def take_edge(self, line: int, level: bool, time_ns: int) -> None:
         """Submit an edge from the chip.
@@ -289,12 +312,15 @@ class Readings:
         with self._lock:
             if self._chip_inputs.is_news(line, level, time_ns):
                 self._submit_or_keep(line, level, time_ns)
+                self.checked += self.is_checked and self._acquiring
 
     def take_samples(self, samples: Iterable[tuple[int, int, int]]) -> None:
         """Submit samples from the chip as (channel, value, ns of CLOCK_MONOTONIC)."""
         with self._lock:
+            before = self.sent
             for channel, value, time_ns in samples:
                 self._take_sample(channel, value, time_ns)
+            self.checked += self.is_checked and self.sent - before
 
     def note_lost(self, count: int) -> None:
         """Leave a gap in the stream for readings lost by the board or the line.
@@ -312,6 +338,23 @@ class Readings:
     def on_fault(self, error: Exception) -> None:
         """Fail the run: a reading could not be sent."""
         self._fail(error)
+
+    def _take_report(self, report: DigitalPort, arrival_ns: int) -> None:
+        with self._lock:
+            if not self._acquiring:
+                return  # not evaluated, so that the first report after start() has a reading
+            changes = self._inputs.changes(report.port, report.mask, arrival_ns)
+            self._submit_counted(changes, self._inputs.time_ns)
+            ports = self._inputs.take_to_ask()
+        for port in ports:  # without the lock: the loss of the board may be found here
+            self.ask_port(port)
+
+    def _submit_counted(self, changes: list[tuple[int, int]], time_ns: int) -> None:
+        """Submit changes of a report, but for those of lines that the host counts."""
+        if self.host_counters is not None:
+            changes = self.host_counters.take(changes, time_ns)
+        for line, value in changes:
+            self._submit(line, value, time_ns)
 
     def _drop_channels(self, line: int) -> None:
         for channel in [c for c, known in self._analog_lines.items() if known.line == line]:

@@ -84,6 +84,8 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         self._exited = False
         self.callback_errors: list[Exception] = []
         """Exceptions of callbacks and handlers; they are logged as well."""
+        self.refused_samples = 0
+        """Samples beyond the resolution that the board reports; the first one is logged."""
         self.analog: list[BoardPin] = []
         self.digital: list[BoardPin] = []
         self.digital_ports: list[BoardPort] = []
@@ -353,6 +355,20 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         """Log an exception of a callback and append it to `callback_errors`."""
         _log.error("%s: a callback raised %r", self.name, error, exc_info=error)
         self.callback_errors.append(error)
+
+    def refuse_sample(self, pin: object, raw: int, full: int) -> None:
+        """Count a sample that is beyond the range of its pin; it is not used."""
+        self.refused_samples += 1
+        if self.refused_samples == 1:
+            _log.warning(
+                "%s: %s sent %d, but its highest value is %d: the sample is not used. Bytes change"
+                " on the line (check its cable), or the firmware reports a wrong resolution. More"
+                " are counted in refused_samples",
+                self.name,
+                pin,
+                raw,
+                full,
+            )
 
     # -- the end -------------------------------------------------------------------------------
 

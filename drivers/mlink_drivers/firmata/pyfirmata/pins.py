@@ -44,6 +44,10 @@ class PinBoard(Protocol):
     def report_callback_error(self, error: Exception) -> None:
         """Report an exception that a callback raised."""
 
+    def refuse_sample(self, pin: object, raw: int, full: int) -> None:
+        """Count a sample that is beyond the range of its pin."""
+        ...
+
 
 class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
     """One pin.
@@ -170,10 +174,14 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
             self.port.write()
 
     def take_analog(self, raw: int, arrival_ns: int) -> None:
-        """Handle a sample of this channel."""
+        """Handle a sample of this channel; one beyond its resolution was changed on the line."""
         bits = self.board.pin_layout.resolution(self.board_pin, PinMode.ANALOG, _DEFAULT_ADC_BITS)
+        full = (1 << bits) - 1
+        if raw > full:
+            self.board.refuse_sample(self, raw, full)
+            return
         self.raw = raw
-        self._take(raw / ((1 << bits) - 1), arrival_ns)
+        self._take(raw / full, arrival_ns)
 
     def take_digital(self, value: bool, arrival_ns: int) -> None:
         """Handle this pin's state in a report of its port; only a change calls the callback."""

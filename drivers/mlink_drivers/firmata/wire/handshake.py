@@ -67,8 +67,10 @@ class BoardDescription(msgspec.Struct, frozen=True):
         )
 
     def __str__(self) -> str:
-        major, minor = self.firmware_version
-        return f"{self.firmware_name or 'Firmata'} {major}.{minor} at {self.address}"
+        name = self.firmware_name or "unknown firmware"
+        if self.firmware_name or any(self.firmware_version):
+            name += " {}.{}".format(*self.firmware_version)
+        return f"{name} at {self.address}"
 
 
 class Handshake:

@@ -150,3 +150,75 @@ def test_a_fence_is_waited_for_from_its_own_first_look() -> None:
     assert not inputs.pass_lost(60, 10)
     assert inputs.pass_lost(70, 10)
     assert inputs.changes(0, 0x80) == [(7, 1)]
+
+
+# -- a noisy line: a change of a level is confirmed before it is a reading -------------------------
+
+
+@pytest.fixture
+def noisy(inputs: DigitalInputs) -> DigitalInputs:
+    inputs.is_noisy = True  # line 7 is high, and the board has answered a query
+    return inputs
+
+
+def test_a_change_counts_once_the_answer_confirms_it_with_the_time_of_its_report(
+    noisy: DigitalInputs,
+) -> None:
+    assert noisy.changes(0, 0, 100) == []
+    assert noisy.take_to_ask() == [0]
+    assert noisy.take_to_ask() == []
+    assert noisy.changes(0, 0, 200) == [(7, 0)]
+    assert noisy.time_ns == 100
+    assert noisy.take_to_ask() == []
+    assert (noisy.contradictions, noisy.unconfirmed) == (0, 0)
+
+
+def test_a_level_that_was_changed_on_the_line_is_no_reading_and_is_counted(
+    noisy: DigitalInputs,
+) -> None:
+    assert noisy.changes(0, 0x40, 100) == []  # line 7 has fallen, and the bit of line 6 changed
+    assert noisy.changes(0, 0, 200) == [(7, 0)]
+    assert noisy.unconfirmed == 1
+
+
+def test_a_change_in_the_answer_waits_for_the_next_one(noisy: DigitalInputs) -> None:
+    assert noisy.changes(0, 0, 100) == []
+    noisy.take_to_ask()
+    assert noisy.changes(0, 0x40, 200) == [(7, 0)]  # line 6 has risen meanwhile
+    assert (noisy.time_ns, noisy.take_to_ask()) == (100, [0])
+    assert noisy.changes(0, 0x40, 300) == [(6, 1)]
+    assert noisy.time_ns == 200
+
+
+def test_a_late_confirmation_may_be_an_edge_and_has_its_own_time(noisy: DigitalInputs) -> None:
+    assert noisy.changes(0, 0, 100) == []
+    assert noisy.changes(0, 0, 7_000_000) == [(7, 0)]
+    assert noisy.time_ns == 7_000_000
+
+
+def test_a_change_without_an_answer_is_asked_for_again_and_then_taken(
+    noisy: DigitalInputs,
+) -> None:
+    assert noisy.changes(0, 0, 100) == []
+    noisy.take_to_ask()
+    for _ in range(3):
+        assert noisy.ask_again() == []
+        assert noisy.take_to_ask() == [0]
+    assert noisy.ask_again() == [(7, 0, 100)]
+    assert noisy.ask_again() == noisy.take_to_ask() == []
+    assert noisy.changes(0, 0, 200) == []
+
+
+def test_a_line_that_has_another_use_meanwhile_is_not_confirmed(noisy: DigitalInputs) -> None:
+    assert noisy.changes(0, 0x40, 100) == []
+    noisy.forget(7)
+    assert noisy.changes(0, 0x40, 200) == [(6, 1)]
+
+
+def test_a_board_that_answers_no_query_is_believed_at_once() -> None:
+    inputs = DigitalInputs()
+    inputs.expect(6)
+    inputs.pass_fence()
+    inputs.is_noisy = True
+    assert inputs.changes(0, 0x40) == [(6, 1)]
+    assert inputs.changes(0, 0) == [(6, 0)]

@@ -14,6 +14,8 @@ from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session, SessionState
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.handshake import BoardDescription
+from mlink_drivers.firmata.wire.pin_layout import PinLayout
 from mlink_drivers.firmata.wire.protocol import (
     AnalogValue,
     DigitalPort,
@@ -91,6 +93,18 @@ def test_connecting_identifies_the_board_without_a_fixed_wait(listener):
     assert description.layout.pin_count == 20
     assert description.layout.analog_pins() == {n: 14 + n for n in range(6)}
     assert session.state is SessionState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "shown"),
+    [
+        ("", (0, 0), "unknown firmware at there"),  # ConfigurableFirmata may send no name
+        ("", (2, 5), "unknown firmware 2.5 at there"),
+        ("lab", (0, 0), "lab 0.0 at there"),
+    ],
+)
+def test_a_firmware_without_a_name_is_shown_as_unknown(name, version, shown):
+    assert str(BoardDescription("there", (2, 5), name, version, PinLayout())) == shown
 
 
 def test_a_symbolic_link_to_a_port_is_opened(listener, tmp_path):

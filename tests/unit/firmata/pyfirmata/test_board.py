@@ -260,6 +260,22 @@ def test_b11_analog_values_are_scaled_by_the_boards_own_resolution():
         assert pin.raw == 4095
 
 
+def test_b11_a_sample_beyond_the_boards_resolution_is_refused_and_counted(caplog):
+    pins = (*UNO_PINS[:14], {2: 12, 0: 1, 1: 1})
+    with ScriptedBoard(pins=pins) as scripted, Board(scripted.path) as board:
+        calls = Recorder()
+        board.samplingOn()
+        pin = board.get_pin("a:0:i")
+        pin.register_callback(calls)
+        scripted.wait_for(b"\xc0\x01")
+        scripted.send(b"\xf0\x6f\x00\x7f\x7f\x03\xf7" + b"\xe0\x00\x20" + b"\xe0\x7f\x1f")
+        calls.wait([1.0])  # neither 65535 nor 4096
+        assert (pin.raw, board.refused_samples) == (4095, 2)
+    refusals = [text for text in caplog.messages if "the sample is not used" in text]
+    assert len(refusals) == 1
+    assert "sent 65535, but its highest value is 4095" in refusals[0]
+
+
 def test_b12_an_analog_input_is_set_to_analog_mode_before_it_reports(scripted, board):
     board.get_pin("a:3:i")
     scripted.wait_for(b"\xc3\x01")
