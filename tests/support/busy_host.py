@@ -31,6 +31,8 @@ WINDOW_SEC = 20.0
 _TIME_OUTS = (TimeoutError, subprocess.TimeoutExpired, psutil.TimeoutExpired)
 _LIMIT_PASSED = re.compile(r"Timeout [(>]|\b(within|after) [\d.]+ (s|ms|seconds)\b")
 """In the text of errors of pytest-timeout and of mlink."""
+_FAILURE = re.compile(r"Failure\(module=.*?, phase=.*?, message=(.*?), remedy=")
+"""Each reason of a failed run, in the text of `assert result.success, result.failures`."""
 _OF_TIME = re.compile(
     r"(^|_)(s|sec|seconds|ms|us|usec|ns|hz|fps|late|lateness|latency|delay|elapsed|took|duration"
     r"|deadline|timeout|age|monotonic|perf_counter|p50|p99)(_|$)",
@@ -118,6 +120,7 @@ def is_real_time(item: pytest.Item) -> bool:
 def is_about_time(error: BaseException | None) -> bool:
     """Return whether an error is a time-out, or an assertion that compares nothing but times.
 
+    A run that failed by nothing but limits of time is one, too.
     An assertion is read in its source: each of its comparisons is one of order (or approximate) and
     names a time, such as `took_s < 5` or `report["age_ms"] == approx(3, abs=1)`.
     """
@@ -127,6 +130,8 @@ def is_about_time(error: BaseException | None) -> bool:
         return _LIMIT_PASSED.search(str(error)) is not None
     if not isinstance(error, AssertionError) or error.__traceback__ is None:
         return False
+    if reasons := _FAILURE.findall(str(error)):
+        return all(_LIMIT_PASSED.search(reason) for reason in reasons)
     last = traceback.extract_tb(error.__traceback__)[-1]
     try:
         tree = ast.parse(Path(last.filename).read_text())

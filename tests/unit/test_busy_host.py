@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mlink.engine.status import Failure
 from mlink.errors import BenchError, ControlError
 from tests.support.busy_host import BUSY_SHARE, WINDOW_SEC, BusyHost
 
@@ -160,6 +161,20 @@ def time_out_of_mlink() -> None:
     raise ControlError("[virtual] of the bench is not ready after 30 s")
 
 
+late = Failure("", "engine", "the simulator of uno was not ready within 60 s", "See its log.")
+broken = Failure("loop", "run", "loop.py:3: ZeroDivisionError")
+
+
+def run_that_failed_by_a_limit() -> None:
+    failures = [late]
+    assert not failures, failures
+
+
+def run_that_failed_by_a_limit_and_a_mistake() -> None:
+    failures = [late, broken]
+    assert not failures, failures
+
+
 def wrong_value() -> None:
     assert row["level"] == 0
 
@@ -218,7 +233,7 @@ def excused(fails: Callable[[], None]) -> bool:
     "fails",
     [
         too_long, too_long_in_several_lines, too_old, too_late, off_its_rate, one_too_long,
-        wait_for_a_program, time_out_of_pytest, time_out_of_mlink,
+        wait_for_a_program, time_out_of_pytest, time_out_of_mlink, run_that_failed_by_a_limit,
     ],
 )  # fmt: skip
 def test_a_time_out_or_a_measured_time_is_excused_by_a_busy_computer(fails):
@@ -229,7 +244,7 @@ def test_a_time_out_or_a_measured_time_is_excused_by_a_busy_computer(fails):
     "fails",
     [
         wrong_value, wrong_count, wrong_value_beside_a_time, wrong_time_to_the_digit, wrong_reason,
-        no_text, plain_failure, wrong_bench, mistake,
+        no_text, plain_failure, wrong_bench, mistake, run_that_failed_by_a_limit_and_a_mistake,
     ],
 )  # fmt: skip
 def test_a_wrong_value_fails_however_busy_the_computer_is(fails):

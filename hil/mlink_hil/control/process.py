@@ -26,7 +26,7 @@ from mlink.worker.warm import start
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.control.messages import Ready
 
-_READY_SEC = 20.0
+_READY_SEC = 60.0
 _QUIT_SEC = 2.0
 _SHOWN_LINES = 5
 

@@ -35,6 +35,17 @@ def values(bench: Bench) -> list[tuple[int, int]]:
     return [(reading.line_id, reading.value) for reading in bench.readings]
 
 
+def longest_standstill(during_sec: float) -> float:
+    """Sleep for some time; return the longest time in s for which this process did not run."""
+    before, longest = time.monotonic(), 0.0
+    end = before + during_sec
+    while before < end:
+        time.sleep(0.01)
+        now = time.monotonic()
+        longest, before = max(longest, now - before), now
+    return longest
+
+
 def master_usec(bench: Bench, time_ns: int) -> float:
     return (time_ns - bench.context.clock.t0_monotonic_ns) / 1000
 
@@ -223,7 +234,7 @@ def test_a_pulse_is_made_by_the_chip_and_its_row_has_that(rig) -> None:
     bench, board = rig
     board.watch([8])
     bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=5000)
-    rise, fall = board.wait_edge(8, True), board.wait_edge(8, False)
+    rise, fall = board.wait_edge(8, True, timeout_sec=30), board.wait_edge(8, False, timeout_sec=30)
     assert abs((fall.cycle - rise.cycle) / 16 - 5000) <= 8
     row = bench.wait_for_row("pulses", lambda row: row[0] == "8")
     line, asked, commanded, started, ended, timed_by, first, last = row
@@ -237,16 +248,17 @@ def test_a_pulse_is_made_by_the_chip_and_its_row_has_that(rig) -> None:
 def test_pulses_that_flow_together_are_one_and_a_write_ends_them(rig) -> None:
     bench, board = rig
     board.watch([8])
-    bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=20_000)
-    bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=40_000)
-    rise, fall = board.wait_edge(8, True), board.wait_edge(8, False)
-    assert (fall.cycle - rise.cycle) / 16 >= 40_000 - 8
+    # long enough for a machine that stands still between the two
+    bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=600_000)
+    bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=800_000)
+    rise, fall = board.wait_edge(8, True, timeout_sec=30), board.wait_edge(8, False, timeout_sec=30)
+    assert (fall.cycle - rise.cycle) / 16 >= 800_000 - 8
     wait_until(lambda: len(bench.rows("pulses")) == 2, lambda: bench.rows("pulses"))
     assert len({tuple(row[6:]) for row in bench.rows("pulses")}) == 1
     bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=60_000_000)
-    assert board.wait_edge(8, True)
+    assert board.wait_edge(8, True, timeout_sec=30)
     bench.send(Kind.WRITE_DIGITAL, 8, value=0)
-    assert board.wait_edge(8, False)
+    assert board.wait_edge(8, False, timeout_sec=30)
     wait_until(lambda: len(bench.rows("pulses")) == 3, lambda: bench.rows("pulses"))
 
 
@@ -254,24 +266,29 @@ def test_a_pulse_that_runs_at_the_end_is_ended(rig) -> None:
     bench, board = rig
     board.watch([8])
     bench.send(Kind.WRITE_DIGITAL_PULSE, 8, duration_usec=60_000_000)
-    assert board.wait_edge(8, True)
+    assert board.wait_edge(8, True, timeout_sec=30)
     bench.module.halt()
     bench.module.drained()
-    assert board.wait_edge(8, False)
+    assert board.wait_edge(8, False, timeout_sec=30)
 
 
 def test_a_train_has_the_chips_period(rig) -> None:
     bench, board = rig
     board.watch([9])
-    start_usec = bench.context.clock.now_usec() + 50_000
-    ms.pulse_train(
-        Port(bench), 9, width_usec=500, period_usec=2000, count=10, start_usec=start_usec
-    )
-    edges = list(board.edges(timeout_sec=0.5))
-    rises = [edge for edge in edges if edge.level]
-    assert len(rises) == 10
-    error_usec = master_usec(bench, rises[0].time_ns) - start_usec
-    assert abs(error_usec) < 5000 + board.stats().slip_usec
+    for lead_usec in (50_000, 500_000, 5_000_000):  # until this machine is in time
+        start_usec = bench.context.clock.now_usec() + lead_usec
+        ms.pulse_train(
+            Port(bench), 9, width_usec=500, period_usec=2000, count=10, start_usec=start_usec
+        )
+        first = board.wait_edge(9, True, timeout_sec=30)
+        rises = [first, *(edge for edge in board.edges(timeout_sec=0.5) if edge.level)]
+        assert len(rises) == 10
+        error_usec = master_usec(bench, first.time_ns) - start_usec
+        if abs(error_usec) < 5000 + board.stats().slip_usec:
+            break
+        assert error_usec > 0, "before its time"
+    else:
+        pytest.fail(f"{error_usec} µs late")
     for a, b in itertools.pairwise(rises):
         assert abs((b.cycle - a.cycle) / 16 - 2000) <= 8
     row = bench.wait_for_row("pulses", lambda row: row[0] == "9")
@@ -284,17 +301,17 @@ def test_a_reflex_acts_on_the_chip_and_reports_both_times(rig) -> None:
     port = Port(bench)
     pulse = ms.ReflexAction.PULSE_HIGH
     ms.set_reflex(port, 0, trigger=7, output=8, action=pulse, width_usec=1000)
-    time.sleep(0.05)
+    time.sleep(0.5)
     board.watch([8])
     pressed = board.drive(7, True)
-    answer = board.wait_edge(8, True)
+    answer = board.wait_edge(8, True, timeout_sec=30)
     assert (answer.cycle - pressed.cycle) / 16 <= 30
     index, edge, action, trigger, output = bench.wait_for_row("reflexes", lambda row: True)
     assert (index, trigger, output) == ("0", "7", "8")
     assert 0 <= int(action) - int(edge) <= 40
     bench.wait_for_readings((7, 0), (7, 1))  # the reading comes as ever
     ms.remove_reflex(port, 0)
-    time.sleep(0.05)
+    time.sleep(0.5)
     board.drive(7, False)
     board.drive(7, True)
     assert board.wait_edge(8, True, timeout_sec=0.2) is None
@@ -306,7 +323,8 @@ def test_a_reflex_acts_on_the_chip_and_reports_both_times(rig) -> None:
 def test_while_the_host_lives_the_safe_state_is_not_entered(tmp_path) -> None:
     with chip_bench(tmp_path, safe_state_msec=1000) as (bench, board):
         bench.send(Kind.WRITE_DIGITAL, 8, value=1)
-        time.sleep(2.5)
+        if (stood_sec := longest_standstill(2.5)) > 0.3:
+            pytest.skip(f"this machine stood still for {stood_sec:.1f} s: so does a dead host")
         assert board.read(8).level
         assert "safe-state" not in [row[1] for row in bench.rows("events")]
         # the host falls silent, and the board reports it when it is heard again
@@ -332,9 +350,9 @@ def test_a_board_that_is_back_does_all_that_it_did_before(tmp_path) -> None:
         wait_until(lambda: len(bench.readings) == 2, lambda: values(bench))
         board.watch([8, 9])
         pressed = board.drive(7, True)
-        answer = board.wait_edge(8, True)
+        answer = board.wait_edge(8, True, timeout_sec=30)
         assert (answer.cycle - pressed.cycle) / 16 <= 30
-        assert board.wait_edge(9, True)
+        assert board.wait_edge(9, True, timeout_sec=30)
         assert board.read(12).level
         wait_until(lambda: len(bench.readings) == 3, lambda: values(bench))
         assert bench.module._chip.chip.baud_rate == 1_000_000

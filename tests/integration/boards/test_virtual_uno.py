@@ -106,13 +106,13 @@ def test_capabilities_and_analog_mapping_are_those_of_an_uno(serial):
 def test_a_digital_write_is_an_edge_on_the_control_socket(board, serial):
     board.watch([8])
     serial.send(0xF4, 8, 1, 0x91, 1, 0)
-    edge = board.wait_edge(8, True)
+    edge = board.wait_edge(8, True, timeout_sec=30)
     assert edge is not None
     assert abs(time.monotonic_ns() - edge.time_ns) < 500_000_000
     state = board.read(8)
     assert (state.level, state.output, state.driven) == (True, True, False)
     serial.send(0x91, 0, 0)
-    assert board.wait_edge(8, False) is not None
+    assert board.wait_edge(8, False, timeout_sec=30) is not None
 
 
 def test_a_driven_pin_is_reported_when_reporting_is_on(board, serial):
