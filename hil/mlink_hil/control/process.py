@@ -21,12 +21,16 @@ from typing import IO, Self
 
 import msgspec
 
+from mlink.engine.disk_wait import processor_wait_s
 from mlink.errors import DeviceError
 from mlink.worker.warm import start
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.control.messages import Ready
 
 _READY_SEC = 60.0
+_STARVED_SEC = 120.0
+"""Most time without a processor that is added to that."""
+_LOOK_SEC = 1.0
 _QUIT_SEC = 2.0
 _SHOWN_LINES = 5
 
@@ -40,7 +44,7 @@ class SimProcess:
         control: Control socket of one of its boards, by which it is ended.
         leaves: Other files that it creates.
         log: Receives what it is, and a warning when it ends by itself.
-        ready_sec: How long its start may take.
+        ready_sec: How long its start may take, without the time in which it gets no processor.
 
     Raises:
         DeviceError: On entry, when the program does not start or is not ready in time.
@@ -114,13 +118,18 @@ class SimProcess:
         line = b""
         while not line.endswith(b"\n"):
             wait_sec = deadline - time.monotonic()
-            if wait_sec <= 0 or not select.select([stdout], [], [], wait_sec)[0]:
+            if wait_sec <= 0:  # on a busy machine it may have had no processor
+                starved_sec = processor_wait_s(self._process.pid)
+                wait_sec += min(starved_sec, _STARVED_SEC)
+            if wait_sec <= 0:
                 raise DeviceError(
                     f"the simulator {self._program} was not ready within {self._ready_sec:g} s: "
                     f"{self._error_output()}",
                     remedy="Check whether the machine is overloaded; "
                     "virtual:uno?simulator=protocol needs less CPU time.",
                 )
+            if not select.select([stdout], [], [], min(wait_sec, _LOOK_SEC))[0]:
+                continue
             part = os.read(stdout.fileno(), 65_536)
             if not part:
                 self._wait(_QUIT_SEC)

@@ -30,6 +30,7 @@ def check(
     from mlink.bench import load_bench
     from mlink.cli.check_scripts import script_lines
     from mlink.cli.check_videos import video_lines
+    from mlink.engine.virtual_time.costs import costs_of
     from mlink.errors import BenchError, Problem
 
     problems: list[Problem] = []
@@ -39,6 +40,8 @@ def check(
         checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
         for module in checked.modules.values():
             module.type.load()
+        if checked.time == "virtual":
+            costs_of(checked)
         lines += [*script_lines(checked), *device_lines(checked), *video_lines(checked)]
         missing += [f"{name}.{port.id}" for name, port in unrecorded(checked.modules)]
     except BenchError as error:

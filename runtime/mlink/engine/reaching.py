@@ -20,7 +20,7 @@ _LATE_REMEDY = (
     "What it waits for there is missing or takes too long: check that device, file or server, and "
     "give the wait a time limit. On an overloaded machine, run less beside it."
 )
-_STARVED_S = 120.0
+STARVED_S = 120.0
 """Most time without a processor that is added to a time-out."""
 _PHASES = {State.PREPARED: "prepare", State.STARTED: "start"}
 _DOING = {State.LOADED: "loading", State.PREPARED: "preparing", State.STARTED: "starting"}
@@ -116,4 +116,4 @@ class Reaching:
 def _starved_s(late: Collection[WorkerHandle]) -> float:
     """Return for how long one of these modules was ready to run but got no processor."""
     waited_s = [processor_wait_s(worker.pid) for worker in late if worker.pid]
-    return min(max(waited_s, default=0.0), _STARVED_S)
+    return min(max(waited_s, default=0.0), STARVED_S)

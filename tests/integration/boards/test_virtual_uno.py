@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import mlink_hil.control.process
 from mlink.errors import DeviceError
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.control.process import UnoProcess
@@ -362,6 +363,20 @@ def test_a_program_that_does_not_start_reports_why(tmp_path):
     with pytest.raises(DeviceError, match=r"missing\.hex"), process:
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("starved_sec", [0.0, 100.0])
+def test_the_limit_of_a_start_does_not_count_the_time_without_a_processor(
+    tmp_path, monkeypatch, starved_sec
+):
+    monkeypatch.setattr(mlink_hil.control.process, "processor_wait_s", lambda _pid: starved_sec)
+    tty, control = tmp_path / "tty", tmp_path / "sock"
+    process = UnoProcess(
+        "mlink_hil.sim.protocol_uno", [], tty=tty, control=control, log=LOG, ready_sec=0.0
+    )
+    late = pytest.raises(DeviceError, match="was not ready within 0 s")
+    with contextlib.nullcontext() if starved_sec else late, process:
+        assert process.ready.tty == str(tty)
 
 
 def test_an_idle_client_gets_only_what_it_watches(board):

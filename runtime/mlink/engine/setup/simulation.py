@@ -14,6 +14,7 @@ from mlink.bench.virtual_time import refuse_what_needs_real_time, simulated
 from mlink.catalog import device_provider
 from mlink.devices import DeviceEndpoint, Simulation, SimulationProvider
 from mlink.engine.guests import Guest, Hosting
+from mlink.engine.reaching import STARVED_S
 
 log = logging.getLogger("mlink.devices")
 
@@ -56,6 +57,7 @@ def open_simulation(
         log=log,
     )
     remedy = "Check whether the machine is overloaded."
+    limit_s += STARVED_S  # its own limit does not count the time without a processor
     with Guest("the simulation", together, hosting, limit_s=limit_s, remedy=remedy) as simulation:
         yield simulation
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import tomli_w
+from typer.testing import CliRunner
 
 from mlink.bench import load_bench
+from mlink.cli import app
 from mlink.control import Cost
 from mlink.engine.virtual_time.costs import costs_of
 from mlink.engine.virtual_time.simulated import in_virtual_time
@@ -132,3 +135,12 @@ def test_another_form_is_an_error_of_the_bench(folder: Path, cost: str) -> None:
 def test_both_are_an_error_of_the_bench(folder: Path) -> None:
     with pytest.raises(BenchError, match="give either cost_usec or cost"):
         costs(folder, cost_usec=5)
+
+
+def test_check_names_a_missing_recording_of_costs_before_a_run_needs_it(folder: Path) -> None:
+    command = ["check", str(folder / "bench.toml"), "--set", "loop.cost=measured:none", "--json"]
+    real = CliRunner().invoke(app, command)
+    assert json.loads(real.stdout)["problems"] == []  # costs are for virtual time
+    virtual = CliRunner().invoke(app, [*command, "--time", "virtual"])
+    (problem,) = json.loads(virtual.stdout)["problems"]
+    assert "there is no recording at" in problem["what"]
