@@ -25,7 +25,7 @@ from mlink_hil.testing.verdicts import (
     limits_verdict,
     raise_unless_passed,
 )
-from mlink_hil.testing.watching import Enough, watch, with_unseen
+from mlink_hil.testing.watching import Enough, first_of, watch
 
 __tracebackhide__ = hidden_in_tracebacks
 
@@ -90,7 +90,7 @@ class Expectations:
         inside = self._watch(bound, window, enough=lambda found: bool(found.sure))
         verdict = inside.some()
         if verdict is Verdict.PASS:
-            answer = with_unseen(inside.sure[0], window, inside.unseen)
+            answer = first_of(inside, window)
             # the host's delays are counted since the last stimulus
             if self.stimuli and origin is self.stimuli[-1]:
                 return self._excuses.with_wait(answer, origin)

@@ -54,15 +54,19 @@ def watch(run: BenchRun, bound: Bound, window: Window, enough: Enough | None = N
     return inside
 
 
-def with_unseen(answer: Event, window: Window, unseen: Unseen | None) -> Event:
-    """Return the first event that was seen in a window, with a bound for one that was missed.
+def first_of(inside: Inside, window: Window) -> Event:
+    """Return the first event that surely is one, with a bound for one that may have come before it.
 
     Args:
-        answer: The event.
+        inside: What was seen in a window, with an event that surely is one.
         window: The window.
-        unseen: What may have been missed in the window: perhaps an earlier event of that kind.
     """
-    if unseen is None:
+    answer = inside.sure[0]
+    left_open = [each for each in inside.possible if each.after_loss]
+    before = [each.earliest_usec for each in left_open if each.time_usec < answer.time_usec]
+    if inside.unseen is not None:
+        before.append(inside.unseen.from_usec)
+    if not before:
         return answer
-    earliest_usec = max(unseen.from_usec, window.start_usec)
+    earliest_usec = max(min(before), window.start_usec)
     return replace(answer, early_usec=max(answer.early_usec, answer.time_usec - earliest_usec))

@@ -142,6 +142,23 @@ def test_an_answer_after_a_loss_may_have_come_as_early_as_that(run, bench):
         bench.measure("answer", answer.since(PRESS), at_least=2000)
 
 
+def test_an_answer_may_have_been_an_earlier_event_that_a_loss_before_the_window_leaves_open(
+    run, bench
+):
+    run.item(0, LINE, 1)
+    run.account.note_taken(2, 900, doubtful=False)  # item 1 is lost, surely before PRESS
+    for number, value in ((2, 1), (3, 0), (4, 1)):
+        run.item(number, LINE, value)
+
+    def rising(_names):
+        return Bound(LINE, lambda event: event.previous == 0 and event.value == 1, "rising")
+
+    answer = bench.expect(rising, within_usec=8000, after=PRESS)
+    assert str(answer.since(PRESS)) == "3000 µs (1000 to 3000)"  # item 2, if item 1 was a 0
+    with pytest.raises(Inconclusive):
+        bench.measure("answer", answer.since(PRESS), at_most=2000)
+
+
 def test_the_first_edge_after_a_loss_is_open_however_late_it_comes(run, bench):
     run.item(0, LINE, 1)
     for number in range(2, 9):
