@@ -19,6 +19,7 @@ from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
 from mlink_drivers.firmata.lines.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
+from mlink_drivers.firmata.lines.refusals import refusal
 from mlink_drivers.firmata.lines.rows import (
     COUNTERS_HEADER,
     STEPPERS_HEADER,
@@ -51,18 +52,6 @@ from mlink_drivers.firmata.wire.protocol import (
 from mlink_drivers.identity import identify, resolve
 from mlink_drivers.trigger import EDGES_OUTPUT, EdgeRow, answers_input
 
-_REFUSALS: Final = {
-    "mlink: counters:": (
-        "a counter",
-        "Use counter 0 or 1; an encoder needs two lines of one port of the chip, such as 2 and 3.",
-    ),
-    "mlink: stepper:": (
-        "a stepper",
-        "Use stepper 0, on a Mega 0 or 1, with outputs that exist; all trains, samples and steppers"
-        " share the time of the chip.",
-    ),
-}
-"""Begin of a text of the firmware → what it refuses, and what to do."""
 _I2C_READS: Final = {
     bytes((kind,))
     for kind in (ExtraKind.I2C_READ, ExtraKind.I2C_READ_CONTINUOUSLY, ExtraKind.I2C_READ_AS)
@@ -407,10 +396,10 @@ class FirmataModule(Module[FirmataSettings]):
         if isinstance(message, StringData):
             assert self._session is not None
             self._take_text(self._session.name, message.text)
-            for begin, (what, remedy) in _REFUSALS.items():
-                if message.text.startswith(begin):
-                    refusal = f"{self._session.name} refuses {what}: {message.text}"
-                    self.context.fail(DeviceError(refusal, remedy=remedy))
+            error = refusal(self._session.name, message.text)
+            # Without check values the command may be one that has changed on the line.
+            if error is not None and self._chip is not None and self._chip.chip.checked:
+                self.context.fail(error)
         elif isinstance(message, Oversized):
             self._warn_once(
                 f"the board sends messages of more than {MAX_SYSEX_BYTES} bytes: they are lost, "

@@ -35,7 +35,11 @@ _TOUCH_BAUD: Final = 1200
 _BOOTLOADER_S: Final = 2.0
 """How long a Leonardo's port may stay away while the bootloader starts."""
 
-_PROGRESS_BAR: Final = re.compile(r"(Reading|Writing) \| #*")
+_PROGRESS: Final = re.compile(
+    r"(Reading|Writing) \| #*|avrdude: (AVR device initialized|Device signature|reading|writing|"
+    r"verifying|erasing|input file|load data|safemode|NOTE|\d+ bytes of flash)"
+)
+"""Lines of avrdude that name no problem."""
 
 
 def flash(
@@ -123,6 +127,6 @@ def _run(command: Sequence[str], device: str, board: str) -> None:
 def _reason(output: bytearray) -> str:
     """Return the first line of avrdude's output that names a problem."""
     for line in output.decode("utf-8", "replace").strip().splitlines():
-        if "avrdude" in line and not _PROGRESS_BAR.match(line):
+        if "avrdude" in line and not _PROGRESS.match(line):
             return line.strip()
     return "it gave no reason"

@@ -36,16 +36,29 @@ def test_a_missing_avrdude_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         flash("/dev/null", board="uno", dry_run=False)
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("avrdude: stk500_recv(): programmer is mute", "programmer is mute"),
+        (
+            "avrdude: AVR device initialized and ready to accept instructions\n"
+            "Reading | ##### | 100% 0.01s\n"
+            "avrdude: Device signature = 0x1e950f (probably m328p)\n"
+            "avrdude: Expected signature for ATmega2560 is 1E 98 01",
+            "Expected signature for ATmega2560",
+        ),
+    ],
+)
 def test_the_reason_of_avrdude_is_in_the_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, reason: str
 ) -> None:
     program = tmp_path / "avrdude"
-    program.write_text("#!/bin/sh\necho 'avrdude: stk500_recv(): programmer is mute' >&2\nexit 1\n")
+    program.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     port = tmp_path / "ttyACM0"
     port.touch()
-    with pytest.raises(DeviceError, match="programmer is mute") as caught:
+    with pytest.raises(DeviceError, match=reason) as caught:
         flash(str(port), board="mega", dry_run=False)
     assert "Is it a mega?" in (caught.value.remedy or "")
 

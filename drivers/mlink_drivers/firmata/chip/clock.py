@@ -44,7 +44,8 @@ _AHEAD: Final = 1.5
 """Time for which an estimate is used, in intervals of exchanges; the duration of one besides."""
 _FIRST: Final = 8
 """Exchanges during which the shortest duration is not known yet."""
-_MOST_PENDING: Final = 16
+_MOST_PENDING: Final = 100
+"""Queries of which an answer may still come: a number has 7 bits."""
 _STAYS: Final = 9
 """Exchanges of which the usual time between a query and its answer in the chip is taken."""
 
@@ -134,7 +135,7 @@ class ChipClock:
         """Return a query to send at once; `now_ns` is the present time."""
         self._number = (self._number + 1) & 0x7F
         if len(self._pending) >= _MOST_PENDING:
-            self._pending.clear()  # the board does not answer
+            del self._pending[next(iter(self._pending))]  # the oldest
         self._pending[self._number] = now_ns
         self.unanswered += 1
         return chip_encode.clock_query(self._number)
@@ -182,14 +183,20 @@ class ChipClock:
             bound += 2 * math.sqrt(_INEXACT_NOISE)
         self._learn((received + sent) / 2, (question_ns + arrival_ns) / 2, noise, bound)
 
-    def to_monotonic_ns(self, ticks: int) -> int:
+    def to_monotonic_ns(self, ticks: int, near_ns: int = 0) -> int:
         """Convert a 32-bit time of the chip to ns of CLOCK_MONOTONIC; only when `is_set`.
 
-        Correct within ±17.9 minutes (2³¹ ticks at 2 MHz) of the last exchange.
+        Args:
+            ticks: The chip's time.
+            near_ns: The time that it is nearest to, within ±17.9 minutes (2³¹ ticks at 2 MHz); 0
+                is the last exchange.
         """
         line = self._map
         assert line is not None
         since = distance(line.ticks, ticks)
+        if near_ns:
+            near = (near_ns - line.host_ns) / line.usec_per_tick / 1000
+            since += round((near - since) / _WRAP) * _WRAP
         return line.host_ns + round(since * line.usec_per_tick * 1000)
 
     def to_ticks(self, monotonic_ns: int) -> int:

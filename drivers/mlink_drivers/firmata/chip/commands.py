@@ -39,6 +39,8 @@ from mlink_drivers.firmata.wire.budget import WARN_SHARE
 
 _REMEDY: Final = "Put mlink's firmware on the board: mlink flash DEVICE"
 _LEAST_PULSE_TICKS: Final = 2
+_LONGEST_AHEAD_USEC: Final = 17 * 60_000_000
+"""Of a train: a time of the chip is the nearest one, within 17.9 minutes."""
 _COUNTER_BYTES: Final = 38
 """Length of a counter's report."""
 
@@ -78,6 +80,8 @@ class ChipCommands:
         self._lock = threading.Lock()
         self._pulses = ChipPulses()
         self._analog = ChipAnalog()
+        self.late_warning = ""
+        """A warning when the start of the last train had passed, else an empty string."""
 
     # -- digital inputs ------------------------------------------------------------------------
 
@@ -113,13 +117,13 @@ class ChipCommands:
         features = self._session.features
         if not self._session.keeps_time or features is None:
             raise DeviceError(
-                f"no timestamps for edges of line {line}: the board's firmware has no clock",
+                f"edges of line {line} cannot be used: the board's firmware has no clock",
                 remedy=_REMEDY,
             )
         if line not in features.edge_pins:
             known = ", ".join(map(str, sorted(features.edge_pins))) or "none"
             raise DeviceError(
-                f"no timestamps for edges of line {line}: it has no interrupt",
+                f"edges of line {line} cannot be used: it has no interrupt",
                 remedy=f"Use one of the lines {known}.",
             )
 
@@ -321,13 +325,28 @@ class ChipCommands:
 
     def _train(self, line: int, order: PulseTrain, commanded_ns: int) -> bytes:
         clock = self._session.clock
-        start, start_ns, waits_usec = None, 0, 0
+        start, start_ns, waits_usec, self.late_warning = None, 0, 0, ""
         if order.start_usec is not None:
             if clock is None or not clock.is_set:
                 raise DeviceError("the board's clock is not known yet", remedy="Start later.")
             start_ns = self._to_monotonic_ns(order.start_usec)
-            start = clock.to_ticks(start_ns)
-            waits_usec = max(0, start_ns - self._session.waiting.now_ns()) // 1000
+            waits_usec = (start_ns - self._session.waiting.now_ns()) // 1000
+            if waits_usec > _LONGEST_AHEAD_USEC:
+                raise DeviceError(
+                    f"line {line}: a train cannot begin {waits_usec / 60e6:.1f} minutes from now:"
+                    " the board's clock counts no further",
+                    remedy=f"Send it at most {_LONGEST_AHEAD_USEC / 60e6:.0f} minutes before, as by"
+                    " syl.schedule_delayed_call.",
+                )
+            if waits_usec > 0:
+                start = clock.to_ticks(start_ns)
+            else:
+                # At a time that has passed the board would make the pulses up, without pauses.
+                self.late_warning = (
+                    f"line {line}: the start_usec of a train had passed when it was ordered, so it"
+                    " began at once; pulse_late_max_usec in the summary is by how much"
+                )
+                waits_usec = 0
         message = self.orders.train(line, order, self._tick_hz, start)
         with self._lock:
             self._pulses.cut(line)
@@ -395,8 +414,9 @@ class ChipCommands:
             return
         last_ns = self._session.time_ns(end.last_ticks)
         with self._lock:
-            since_ns = self._pulses.since_ns(end.pin)
-        first_ns = min(self._session.time_ns(end.first_ticks, since_ns), last_ns)
+            since_ns, due_ns = self._pulses.since_ns(end.pin)
+        # A long train has begun more than half a round of the chip's clock ago.
+        first_ns = min(self._session.time_ns(end.first_ticks, since_ns, near_ns=due_ns), last_ns)
         with self._lock:
             ended = self._pulses.ended(end.pin, first_ns, last_ns, complete=end.complete)
         self._report(ended)

@@ -6,6 +6,7 @@ Sends orders and matches answers with them; the bytes are in encode.py and decod
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -76,8 +77,10 @@ class ChipI2C:
         self._on_scan = on_scan
         self._lock = threading.Lock()
         self._tag = 0
-        self._orders: dict[int, I2CTransfer] = {}
-        """Orders whose answer is due, and repeated ones, by tag."""
+        self._repeated: dict[int, I2CTransfer] = {}
+        """By tag."""
+        self._due: deque[tuple[int, I2CTransfer]] = deque()
+        """Tags and orders of single transfers whose answers are due, in their order."""
         self._scan: _Scan | None = None
 
     @property
@@ -98,9 +101,9 @@ class ChipI2C:
                 remedy="Make several transfers of it.",
             )
         with self._lock:
-            same = [tag for tag, known in self._orders.items() if _replaces(order, known)]
+            same = [tag for tag, known in self._repeated.items() if _replaces(order, known)]
             for tag in same:
-                del self._orders[tag]
+                del self._repeated[tag]
             ended = b"".join(map(chip_encode.i2c_end, same))
             if order.mode is I2CMode.STOP_READING:
                 return ended
@@ -122,7 +125,10 @@ class ChipI2C:
         self._scan_next(scan)
 
     def take(self, result: I2CResult) -> None:
-        """Report what came of a transfer; answers to no known order are ignored."""
+        """Report what came of a transfer; answers to no known order are ignored.
+
+        The chip makes single transfers in their order, so those before one have no answer any more.
+        """
         time_ns = self._session.waiting.now_ns()
         if self._session.keeps_time:
             time_ns = self._session.time_ns(result.ticks)
@@ -133,9 +139,12 @@ class ChipI2C:
                     scan.found.append(scan.address)
             else:
                 scan = None
-            order = self._orders.get(result.tag)
-            if order is not None and order.mode is not I2CMode.READ_CONTINUOUSLY:
-                del self._orders[result.tag]
+            order, lost = self._repeated.get(result.tag), []
+            if scan is None and order is None and any(tag == result.tag for tag, _ in self._due):
+                while (due := self._due.popleft())[0] != result.tag:
+                    lost.append(due[1])
+                order = due[1]
+        self._report_lost(lost)
         if scan is not None:
             blocked = result.status not in (I2CStatus.DONE, I2CStatus.NO_DEVICE)
             if blocked or scan.address == ADDRESSES[-1]:
@@ -158,22 +167,38 @@ class ChipI2C:
             )
 
     def replay(self) -> bytes:
-        """Return the orders of the repeated reads for a restarted board, and forget others."""
+        """Return the orders of the repeated reads for a restarted board; others have failed."""
+        self.give_up()
         with self._lock:
-            orders = [o for o in self._orders.values() if o.mode is I2CMode.READ_CONTINUOUSLY]
-            self._orders.clear()
+            orders = list(self._repeated.values())
+            self._repeated.clear()
             return b"".join(map(self._message, orders))
+
+    def give_up(self) -> None:
+        """Report the single transfers that have no answer yet as failed."""
+        with self._lock:
+            lost = [order for _, order in self._due]
+            self._due.clear()
+        self._report_lost(lost)
+
+    def _report_lost(self, orders: list[I2CTransfer]) -> None:
+        now_ns = self._session.waiting.now_ns()
+        for order in orders:
+            self._on_answer(I2CAnswer(now_ns, order.address, order.register or 0, fault=NO_ANSWER))
 
     def _message(self, order: I2CTransfer) -> bytes:
         repeats = order.mode is I2CMode.READ_CONTINUOUSLY
-        kept = sum(o.mode is I2CMode.READ_CONTINUOUSLY for o in self._orders.values())
+        kept = len(self._repeated)
         if repeats and kept >= MOST_REPEATED:
             raise DeviceError(
                 f"{kept} I2C reads are repeated already, and {MOST_REPEATED} at most can be",
                 remedy="End some of them, or read the others once each time.",
             )
         tag = self._next_tag()
-        self._orders[tag] = order
+        if repeats:
+            self._repeated[tag] = order
+        else:
+            self._due.append((tag, order))
         return chip_encode.i2c_transfer(
             tag,
             order.address,
@@ -184,18 +209,17 @@ class ChipI2C:
         )
 
     def _next_tag(self) -> int:
-        """Return a tag that no repeated read has; that of the oldest single order is used again."""
+        """Return a tag that no repeated read and no scan has; those of single orders come again."""
+        scanned = self._scan.tag if self._scan is not None else -1
         while True:
             self._tag = (self._tag + 1) % _TAGS
-            known = self._orders.get(self._tag)
-            if known is None or known.mode is not I2CMode.READ_CONTINUOUSLY:
+            if self._tag not in self._repeated and self._tag != scanned:
                 return self._tag
 
     def _scan_next(self, scan: _Scan) -> None:
         with self._lock:
             scan.address = ADDRESSES[0] if not scan.address else scan.address + 1
             scan.tag = self._next_tag()
-            self._orders.pop(scan.tag, None)
         self._send(chip_encode.i2c_transfer(scan.tag, scan.address))
 
     def _end_scan(self, scan: _Scan, fault: str) -> None:

@@ -67,9 +67,13 @@ class ChipPulses:
         for sent in self._sent.get(line, ()):
             sent.cut = True
 
-    def since_ns(self, line: int) -> int:
-        """When the oldest command of a line was sent that has not ended; 0 without one."""
-        return min((sent.sent_ns for sent in self._sent.get(line, ())), default=0)
+    def since_ns(self, line: int) -> tuple[int, int]:
+        """When the oldest command of a line that has not ended was sent, and its first edge due.
+
+        Without one both are 0.
+        """
+        oldest = min(self._sent.get(line, ()), key=lambda sent: sent.sent_ns, default=None)
+        return (oldest.sent_ns, max(oldest.sent_ns, oldest.due_ns)) if oldest else (0, 0)
 
     def ended(self, line: int, first_ns: int, last_ns: int, *, complete: bool) -> list[PulseTimes]:
         """Return the times of the commands that an end ends, and forget them.

@@ -135,6 +135,8 @@ class ChipSession:
         """Ticks and time of the last edge."""
         self._window = TimeWindow(0, 0)
         self._next_query: Registration | None = None
+        self._quiet_s = 0.0
+        """Time for which queries have had no answer."""
         self._asking: ChipClock | None = None
         """The clock that is queried."""
 
@@ -246,7 +248,7 @@ class ChipSession:
             len(chip_encode.clock_query(0)) + CHECK_BYTES * self._checked,
             checked=self._checked,
         )
-        self._asking = clock
+        self._asking, self._quiet_s = clock, 0.0
         self._query_later(clock, 0, min(_FIRST_PAUSE_S, self._pause_s))
         self.waiting.until(lambda: clock.exchanges >= _FIRST_EXCHANGES // 2, _ANSWER_S)
         return clock.is_set
@@ -291,7 +293,7 @@ class ChipSession:
             features and self.keeps_time and self.has(Feature.EDGES) and line in features.edge_pins
         )
 
-    def time_ns(self, ticks: int, earliest_ns: int | None = None) -> int:
+    def time_ns(self, ticks: int, earliest_ns: int | None = None, near_ns: int = 0) -> int:
         """Convert a time of the present message to ns of CLOCK_MONOTONIC; only when `keeps_time`.
 
         Call it in the handlers of messages, before anything else of the message is used.
@@ -299,13 +301,14 @@ class ChipSession:
         Args:
             ticks: The chip's time.
             earliest_ns: The earliest time that it can have; by default it is a recent one.
+            near_ns: The time that it is nearest to; 0 is the present.
 
         Raises:
             ImpossibleMessageError: The message cannot have this time; `take` counts that.
         """
         clock, window = self.clock, self._window
         assert clock is not None
-        time_ns = clock.to_monotonic_ns(ticks)
+        time_ns = clock.to_monotonic_ns(ticks, near_ns)
         window.check(time_ns, self.uncertainty_usec * 1000, clock.covered_ns, earliest_ns)
         return time_ns
 
@@ -422,18 +425,21 @@ class ChipSession:
     def _query(self, clock: ChipClock, count: int, pause_s: float) -> None:
         if clock is not self._asking:
             return  # closed, or started anew
-        patience = max(_LEAST_UNANSWERED, round(_SILENCE_S / self._pause_s))
         if count > _FIRST_EXCHANGES:
             pause_s = min(pause_s * _PAUSE_GROWS, self._pause_s)
         self._report_missing(self._numbers.settle())
         if count:
             self._on_exchange(clock)  # its answer has arrived meanwhile
-        if clock.unanswered >= patience:
-            # A number of queries and not a time: this process may have been stopped.
+        # The pauses between queries and not the time: this process may have been stopped.
+        self._quiet_s = self._quiet_s + pause_s if clock.unanswered else 0.0
+        if clock.unanswered >= _LEAST_UNANSWERED and self._quiet_s >= _SILENCE_S:
             self._on_silence(
                 DeviceError(
-                    f"the board answered none of the last {patience} queries",
-                    remedy="Check its power supply and its cable; press its reset button.",
+                    f"the board answered none of the last {clock.unanswered} queries, for"
+                    f" {_SILENCE_S:g} s",
+                    remedy="Check its power supply and its cable; press its reset button. Edges"
+                    " that come faster than 20,000 per second leave it no time to answer: check"
+                    " its inputs.",
                 )
             )
             return

@@ -45,9 +45,9 @@ from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import EventRows, ReflexRows, Rows
 from mlink_drivers.firmata.lines.steppers import Steppers
 from mlink_drivers.firmata.lines.triggers import TriggerLines
-from mlink_drivers.firmata.link.pace import Pace
+from mlink_drivers.firmata.link.pace import BYTES_PER_MSEC, Pace
 from mlink_drivers.firmata.link.session import Session
-from mlink_drivers.firmata.wire.arrival import USB_RATE
+from mlink_drivers.firmata.wire.arrival import USB_RATE, wire_time_ns
 
 _QUERIES_PER_SAFE_TIME: Final = 4
 
@@ -101,6 +101,7 @@ class ChipInRun:
             query=lambda: self.commands.status_query(),
             is_checked=lambda: self.chip.checked,
             on_refused=lambda: self.levels.notice_noise(),
+            unanswered=lambda: self.chip.clock.unanswered if self.chip.clock is not None else 0,
             on_lost=self._on_lost,
         )
         self.chip = ChipSession(
@@ -179,7 +180,8 @@ class ChipInRun:
         self._readings.is_checked = False
         self._steppers.on_restarted()
         chip.baud_rate = self._session.transport.baud_rate
-        if chip.probe() is None:
+        features = chip.probe()
+        if features is None:
             if self.triggers is not None:
                 self.triggers.arm()  # refuses it
             if settings.safe_state_msec:
@@ -199,13 +201,13 @@ class ChipInRun:
             )
         transport = self._session.transport
         if settings.fast_baud_rate > transport.baud_rate and transport.can_change_baud_rate:
-            features = chip.features
-            assert features is not None
-            if chip.raise_baud(settings.fast_baud_rate, self._session.set_baud_rate):
-                self._session.pace = Pace(features.receive_buffer)
+            chip.raise_baud(settings.fast_baud_rate, self._session.set_baud_rate)
         if chip.is_usb:
             chip.baud_rate = USB_RATE
             self._session.note_wire_rate(USB_RATE)
+        else:
+            line = 1e6 / wire_time_ns(1, chip.baud_rate)
+            self._session.pace = Pace(features.receive_buffer, min(BYTES_PER_MSEC, line))
         self._losses.connect()
         if not chip.start_clock():
             self._log.warning(
@@ -282,6 +284,8 @@ class ChipInRun:
     def take_last_counts(self) -> None:
         """Learn what the board has lost of the last commands."""
         self._losses.take_last_counts()
+        if self.i2c is not None:
+            self.i2c.give_up()
 
     def close(self) -> None:
         """End the clock's thread and close the tsync file."""

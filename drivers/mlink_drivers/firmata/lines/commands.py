@@ -130,6 +130,7 @@ class LineCommands:
         self._i2c_sysex = I2CAndSysex(
             session, self._writer.send, budget, self._modes.check_budget, i2c
         )
+        self._modes.i2c_is_on = lambda: self._i2c_sysex.is_on
 
     @property
     def undelivered(self) -> int:
@@ -269,6 +270,8 @@ class LineCommands:
                 )
             self._writer.send(encode.pin_state_query(line))
         elif isinstance(order, RawSysex | I2CConfig | I2CTransfer | ScanI2C):
+            if not isinstance(order, RawSysex):
+                self._modes.check_i2c()
             self._i2c_sysex.execute(order)
         else:
             self._chip_order(line, order, commanded_ns)
@@ -282,6 +285,8 @@ class LineCommands:
         if isinstance(order, PulseTrain):
             self._modes.make_output(line, PinMode.OUTPUT)
         elif isinstance(order, Reflex):
+            if self._chip.has_firmware:
+                self._chip.require_edges(line)
             self._refuse_reserved(order.output)
             self._modes.make_output(order.output, PinMode.OUTPUT)
         elif isinstance(order, WatchEdges):
@@ -307,6 +312,8 @@ class LineCommands:
         self._chip.execute(line, order, commanded_ns)
         if isinstance(order, Count) and (warning := self._chip.counters_warning):
             self._on_warning(warning)
+        if isinstance(order, PulseTrain) and self._chip.late_warning:
+            self._on_warning(self._chip.late_warning)
 
     def _count_by_host(self, line: int, order: Count) -> None:
         mode = PinMode.PULLUP if order.pull_up else PinMode.INPUT

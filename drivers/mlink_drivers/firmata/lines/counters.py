@@ -95,7 +95,7 @@ class Counters:
         # Only an encoder counts backwards.
         known.position += moved - _WRAP if is_encoder and moved >= _WRAP // 2 else moved
         known.edges += new
-        missed = self._count_missed(report, before, line, is_encoder=is_encoder)
+        missed = self._count_missed(report, before, line)
         known.before = report
         frequency, duty = "", ""
         if new:
@@ -136,18 +136,14 @@ class Counters:
         high = (report.high_ticks - edge.high_ticks) % _WRAP
         return frequency, f"{min(1.0, high / ticks):.5f}"
 
-    def _count_missed(
-        self, report: CounterReport, before: CounterReport | None, line: int, *, is_encoder: bool
-    ) -> int:
+    def _count_missed(self, report: CounterReport, before: CounterReport | None, line: int) -> int:
         """Return how often the board could not count since the report before; log the first."""
-        if is_encoder:
-            missed = (report.errors - (before.errors if before else 0)) % _SMALL_WRAP
+        missed = (report.errors - (before.errors if before else 0)) % _SMALL_WRAP
+        glitches = (report.glitches - before.glitches) % _SMALL_WRAP if before else 0
+        what = "pulses, on any line, were too short to be counted"
+        if missed:
             what = "both lines of the encoder had changed at once: steps are missing"
-        else:
-            if before is None:
-                return 0
-            missed = (report.glitches - before.glitches) % _SMALL_WRAP
-            what = "pulses, on any line, were too short to be counted"
+        missed += glitches
         if missed:
             if not self.missed:
                 self._log.warning(

@@ -11,6 +11,7 @@ from mlink_drivers.firmata.chip.i2c import ChipI2C
 from mlink_drivers.firmata.extra import I2CConfig, I2CTransfer, RawSysex, ScanI2C
 from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire import encode
+from mlink_drivers.firmata.wire.arrival import wire_time_ns
 from mlink_drivers.firmata.wire.budget import ByteBudget, i2c_reply_bytes
 from mlink_drivers.firmata.wire.protocol import I2CMode, PinMode
 
@@ -18,6 +19,13 @@ _FLASH: Final = "Put mlink's firmware on the board (not a Leonardo): mlink flash
 _ANSWER_BYTES: Final = 6
 """By how much an answer of mlink's firmware is longer than that of standard Firmata."""
 _KHZ: Final = range(31, 401)
+_USUAL_KHZ: Final = 100
+_OVERHEAD_NS: Final = 500_000
+_BYTE_NS: Final = 50_000
+"""What the firmware needs for a transfer, and for each of its bytes, besides the bits on the bus.
+
+A read of 32 bytes at 100 kHz was measured to take 4.6 ms.
+"""
 
 _Reading = tuple[int, int | None]
 """(address, register) of a continuous read."""
@@ -48,11 +56,17 @@ class I2CAndSysex:
         self._check_budget = check_budget
         self._chip = chip
         self._config: bytes = b""
+        self._khz = _USUAL_KHZ
         self._continuous: dict[_Reading, bytes] = {}
 
     @property
     def _by_chip(self) -> ChipI2C | None:
         return self._chip if self._chip is not None and self._chip.available else None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether an order has switched I2C on."""
+        return bool(self._config)
 
     def execute(self, order: RawSysex | I2CConfig | I2CTransfer | ScanI2C) -> None:
         """Send an order.
@@ -67,6 +81,7 @@ class I2CAndSysex:
         self._require_i2c()
         if isinstance(order, I2CConfig):
             self._config = encode.i2c_config(order.delay_usec) + self._speed(order.khz)
+            self._khz = order.khz or _USUAL_KHZ
             self._send(self._config)
             return
         begin = b""
@@ -79,6 +94,7 @@ class I2CAndSysex:
             self._by_chip.scan()
             return
         self._send(begin + self._transfer(order))
+        self._session.occupy(self._duration_ns(order))
 
     def replay(self) -> bytes:
         """Return the messages that restore I2C and its continuous reads on a restarted board."""
@@ -95,7 +111,7 @@ class I2CAndSysex:
                 remedy=f"Give {_KHZ[0]} to {_KHZ[-1]} kHz; usual are 100 and 400.",
             )
         if self._by_chip is None:
-            if khz == 100:
+            if khz == _USUAL_KHZ:
                 return b""
             raise self._lacks(f"I2C of {khz} kHz: it is 100 kHz there")
         return chip_encode.i2c_speed(khz)
@@ -115,6 +131,18 @@ class I2CAndSysex:
         if self._by_chip is not None:
             return self._by_chip.transfer(order)
         return self._standard(order, key)
+
+    def _duration_ns(self, order: I2CTransfer) -> int:
+        """Return for how long the board makes a transfer, and reads no other message."""
+        if order.mode is I2CMode.STOP_READING:
+            return 0
+        sent = 1 + len(order.data or order.register_data)
+        received = 1 + order.count if order.count else 0
+        bus_ns = _OVERHEAD_NS + (sent + received) * (_BYTE_NS + 9 * 1_000_000 // self._khz)
+        if (rate := self._session.transport.baud_rate) <= 0:
+            return bus_ns
+        # It waits until the answer before has left.
+        return max(bus_ns, wire_time_ns(i2c_reply_bytes(order.count) + _ANSWER_BYTES, rate))
 
     def _standard(self, order: I2CTransfer, key: _Reading) -> bytes:
         """Return the messages of standard Firmata, whose registers have one byte."""

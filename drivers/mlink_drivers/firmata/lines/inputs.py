@@ -54,6 +54,8 @@ class DigitalInputs:
         """Ports that were queried with a cause, and have not reported since."""
         self._usual: dict[int, int] = {}
         """Port → mask of the lines that may be high in its reports: all that were inputs."""
+        self._silent: dict[int, int] = {}
+        """Port → mask of inputs without readings by reports, which have a level in these too."""
         self._doubted: dict[int, int] = {}
         """Port → mask of the other lines in its last report."""
         self._waiting: tuple[int, int] | None = None
@@ -94,12 +96,16 @@ class DigitalInputs:
         self._usual[port] = self._usual.get(port, 0) | 1 << bit
         self._queries[port] = self._queries.get(port, 0) + 1  # REPORT_DIGITAL is a query
 
-    def forget(self, line: int) -> None:
-        """Remove a line: it is no longer an input.
+    def forget(self, line: int, *, is_input: bool = False) -> None:
+        """Remove a line; reports of its port that are still on their way do not count for it.
 
-        Reports of its port that are still on their way do not count for it.
+        Args:
+            line: The line.
+            is_input: Whether it is one all the same, such as that of a counter.
         """
         port, bit = divmod(line, PINS_PER_PORT)
+        if is_input:
+            self._silent[port] = self._silent.get(port, 0) | 1 << bit
         self._wanted.discard(line)
         self._active[port] = self._active.get(port, 0) & ~(1 << bit)
         self._known[port] = self._known.get(port, 0) & ~(1 << bit)
@@ -118,6 +124,7 @@ class DigitalInputs:
         self._queries.clear()
         self._suspects.clear()
         self._usual.clear()
+        self._silent.clear()
         self._doubted.clear()
         self._unsure.clear()
         self._to_ask.clear()
@@ -185,7 +192,7 @@ class DigitalInputs:
         than its inputs does it again: then it is believed.
         """
         usual = self._usual.get(port)
-        strange = mask & ~(usual or 0)
+        strange = mask & ~((usual or 0) | self._silent.get(port, 0))
         if not self.is_strict or (usual is not None and not strange):
             self._doubted.pop(port, None)
             return _WHOLE

@@ -23,8 +23,10 @@ _WARN_PAUSE_S: Final = 1.0
 """Shortest interval of warnings about losses."""
 _COUNTS_PAUSE_S: Final = 1.0
 """Interval at which the board's counts of lost bytes are queried; earlier after a burst."""
-_LAST_COUNTS_S: Final = 0.25
+_LAST_COUNTS_S: Final = 1.0
 """Longest wait for them at the end of a run."""
+_SILENT_QUERIES: Final = 3
+"""So many queries of the clock in a row have no answer from a board that does not answer."""
 _LOST_BYTES: Final = {
     "receive_lost": ("its receive buffer was full", "Send it fewer commands at once."),
     "framing_errors": (
@@ -54,6 +56,7 @@ class ChipLosses:
         query: Returns the query of the board's counts.
         is_checked: Whether the board's messages have check values; else counts are confirmed.
         on_refused: Called when a message is not used because bytes change on the line.
+        unanswered: Returns the queries of its clock since its last answer.
         on_lost: Called when readings are lost.
     """
 
@@ -66,6 +69,7 @@ class ChipLosses:
         note: Callable[[str, str], None],
         query: Callable[[], bytes],
         is_checked: Callable[[], bool],
+        unanswered: Callable[[], int],
         on_refused: Callable[[], None],
         on_lost: Callable[[], None],
     ) -> None:
@@ -76,6 +80,7 @@ class ChipLosses:
         self._note = note
         self._query = query
         self._is_checked = is_checked
+        self._unanswered = unanswered
         self._on_refused = on_refused
         self._on_lost = on_lost
         self._counts: defaultdict[str, BoardCount] = defaultdict(BoardCount)
@@ -144,7 +149,15 @@ class ChipLosses:
             answers += self.query_surely()
         except DeviceError:
             return  # the board is lost, which the session has reported
-        self._session.waiting.until(lambda: self._answers >= answers, _LAST_COUNTS_S)
+        if self._session.waiting.until(lambda: self._answers >= answers, _LAST_COUNTS_S):
+            return
+        if (unanswered := self._unanswered()) >= _SILENT_QUERIES:
+            self._context.note_loss(
+                f"{self._session.name} did not answer at the end of the run, nor the {unanswered}"
+                " queries before: readings and counts of that time are missing",
+                "Check its supply, and its inputs for edges that come faster than 20,000 per"
+                " second, which leave it no time to answer.",
+            )
 
     def take_counts(self, counts: ChipStatus, channels: int) -> None:
         """Take the board's counts; it samples so many channels."""

@@ -56,6 +56,8 @@ class LineModes:
         self._analog_lines = analog_lines
         self._servo_lines = servo_lines
         self._chip = chip
+        self.i2c_is_on: Callable[[], bool] = lambda: False
+        """Whether an order has switched I2C on."""
 
     @property
     def _board(self) -> BoardDescription:
@@ -118,6 +120,11 @@ class LineModes:
         """
         check_mode(self._board, line, mode)
         layout = self._board.layout
+        if self.i2c_is_on() and layout.supports(line, PinMode.I2C):
+            raise DeviceError(
+                f"line {line} of {self._board} is SDA or SCL of the I2C bus, which is in use",
+                remedy="Use another line.",
+            )
         before = self._writer.lines.get(line)
         silence = b""
         if before is not None and before.mode is PinMode.ANALOG and mode is not PinMode.ANALOG:
@@ -146,6 +153,20 @@ class LineModes:
         if mode not in INPUTS and (before is None or before.is_input):
             self.arm_safe_state()  # its order lists the outputs
 
+    def check_i2c(self) -> None:
+        """Check that no line of the I2C bus is in use for something else.
+
+        Raises:
+            DeviceError: One is: the firmware would take it without a word.
+        """
+        for line in self._board.layout.pins_with(PinMode.I2C):
+            if (known := self._writer.lines.get(line)) is not None:
+                raise DeviceError(
+                    f"line {line} of {self._board} is set up as {mode_name(known.mode)}, and"
+                    " I2C needs it",
+                    remedy="Use another line for that, or no I2C.",
+                )
+
     def apply(self, line: int, known: LineState) -> None:
         """Send a line's mode, and for an input the order to report it."""
         set_mode = encode.pin_mode(line, known.mode)
@@ -161,7 +182,7 @@ class LineModes:
                 self._warn_of_host_time(line)
                 self._writer.send(set_mode + encode.report_analog(channel, True))
         elif known.is_counted:
-            self._readings.forget(line)
+            self._readings.forget(line, is_input=True)
             self._writer.send(set_mode)
         elif known.is_input and self._chip is not None and self._chip.stamps(line):
             self._readings.expect_edges(line)

@@ -158,7 +158,7 @@ class Readings:
         """
         with self._lock:
             self._drop_channels(line)
-            self._inputs.forget(line)
+            self._inputs.forget(line, is_input=True)
             self._chip_inputs.expect(line)
 
     def expect_analog(self, channel: int, line: int) -> None:
@@ -172,10 +172,10 @@ class Readings:
             self._analog_lines[channel] = _AnalogLine(line, self._decimation.get(line, 1))
             self._known_channels.add(channel)
 
-    def forget(self, line: int) -> None:
-        """Ignore a line from now on: it is no longer an input."""
+    def forget(self, line: int, *, is_input: bool = False) -> None:
+        """Ignore a line from now on; `is_input` if it is one all the same, that of a counter."""
         with self._lock:
-            self._inputs.forget(line)
+            self._inputs.forget(line, is_input=is_input)
             self._chip_inputs.forget(line)
             self._drop_channels(line)
 

@@ -41,6 +41,10 @@ class Pace:
         self._empty_ns = max(now_ns, empty_ns) + size * self._ns_per_byte
         return True
 
+    def occupy(self, time_ns: int, now_ns: int) -> None:
+        """Count that the board reads nothing for so long, after all that was sent."""
+        self._empty_ns = max(now_ns, self._empty_ns) + time_ns
+
     def split(self, data: bytes) -> Iterator[bytes]:
         """Split `data` into parts that fit into the buffer."""
         for at in range(0, len(data), self._buffer):

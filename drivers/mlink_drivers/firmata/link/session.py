@@ -204,6 +204,16 @@ class Session:
             self._lose(error)
             raise
 
+    def occupy(self, time_ns: int) -> None:
+        """Let what is sent from now on wait, as the board is busy with what was sent so far.
+
+        Args:
+            time_ns: For how long it reads no further bytes from its buffer.
+        """
+        with self._write_lock:
+            if self.pace is not None:
+                self.pace.occupy(time_ns, self.waiting.now_ns())
+
     def set_baud_rate(self, baud_rate: int) -> None:
         """Change the baud rate of the open line; the board has to change at the same time.
 

@@ -265,7 +265,8 @@ class AvrBoard(Board):
     def _stopped(self) -> BoardCrashed:
         return BoardCrashed(
             f"the simulated processor stopped ({self._device.state().name}) after "
-            f"{self._cycle / CLOCK_HZ:.3f} s of simulated time"
+            f"{self._cycle / CLOCK_HZ:.3f} s of simulated time: {self.firmware} left its program,"
+            f" as a firmware of another board than {self.kind.title} does, or a part of one"
         )
 
     def boot(self) -> None:

@@ -298,3 +298,23 @@ def test_each_table_has_a_header(bench):
     }
     assert headers["events"] == ["time_usec", "event", "detail"]
     assert headers["replies"] == ["time_usec", "kind", "source", "register", "data"]
+
+
+# -- lines of the I2C bus ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [PinMode.INPUT, PinMode.ANALOG, PinMode.OUTPUT])
+def test_a_line_in_use_is_not_taken_by_i2c_without_a_word(bench, scripted, mode):
+    bench.ask(extra.pin_mode(mode), line=18)
+    bench.ask(extra.i2c_read(0x48, 2))
+    failure = bench.failure()
+    assert "line 18" in failure
+    assert "I2C needs it" in failure
+    assert not any(message[:2] == b"\xf0\x78" for message in scripted.received)
+
+
+@pytest.mark.parametrize("kind", [Kind.SET_MODE, Kind.WRITE_DIGITAL])
+def test_a_line_of_a_bus_in_use_is_not_taken_from_it(bench, kind):
+    bench.ask(extra.i2c_read(0x48, 2, continuously=True))
+    bench.send(kind, 19, flags=LineModeFlags.IS_INPUT)
+    assert "is SDA or SCL of the I2C bus" in bench.failure()

@@ -117,6 +117,16 @@ def test_a_board_that_reports_other_lines_again_is_believed(strict: DigitalInput
     assert strict.impossible == 2
 
 
+def test_an_input_without_readings_has_a_level_in_the_reports_of_its_port(
+    strict: DigitalInputs,
+) -> None:
+    """Such as a line of a counter, beside one whose edges the chip does not report."""
+    strict.forget(2, is_input=True)
+    assert strict.changes(0, 0x44) == [(6, 1), (7, 0)]
+    assert strict.changes(1, 0x04) == []
+    assert strict.impossible == 1  # the other port has no input
+
+
 def test_a_former_input_may_still_be_reported(strict: DigitalInputs) -> None:
     strict.forget(6)
     assert strict.changes(0, 0x40) == [(7, 0)]
