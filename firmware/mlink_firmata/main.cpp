@@ -12,7 +12,7 @@
 #include "parser.h"
 #include "pins.h"
 #include "pwm.h"
-#include "safe_state.h"
+#include "reflexes.h"
 #include "safe_state.h"
 #include "stepper.h"
 #include "time_base.h"
@@ -58,6 +58,7 @@ int main() {
     counters::send();
     stepper::send();
     safe_state::run();
+    reflexes::run();
     baud::run();
 #if BOARD_CAN_SLEEP
     // An interrupt between the test and the sleep would leave its work until the next wake-up.

@@ -12,7 +12,7 @@ volatile uint8_t on_port[kPortCount];
 
 struct Reflex {
   bool on;
-  bool has_fired;
+  volatile bool has_fired;  // and its refractory time is not over
   uint8_t trigger_pin, trigger_port, trigger_mask;
   uint8_t edges;  // 1 rising, 2 falling, 3 both
   volatile uint8_t* condition;  // nullptr: none
@@ -170,6 +170,16 @@ void report(uint8_t index, uint32_t time, uint16_t delay) {
   message::put32(time);
   message::put32(time + delay);
   message::end();
+}
+
+void run() {
+  static uint8_t index;
+  Reflex& reflex = table[index];
+  index = (index + 1) % kCount;
+  // Looked at with interrupts on, and again when it seems to be over.
+  if (!reflex.has_fired || time_base::now() - reflex.last < reflex.refractory) return;
+  Critical critical;
+  if (time_base::now_locked() - reflex.last >= reflex.refractory) reflex.has_fired = false;
 }
 
 void reset() {

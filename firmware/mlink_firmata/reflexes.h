@@ -20,6 +20,7 @@ extern volatile uint8_t on_port[kPortCount];  // pins that trigger a reflex
 void reset();
 PGM_P handle(message::Reader& reader);
 void run_locked(uint8_t port, uint8_t levels, uint8_t changed, uint32_t time);
+void run();  // in the main loop: ends refractory times before the clock has wrapped
 void report(uint8_t reflex, uint32_t time, uint16_t delay);
 
 }  // namespace reflexes

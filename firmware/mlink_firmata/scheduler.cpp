@@ -374,7 +374,8 @@ static PGM_P start(uint8_t pin, uint8_t flags, uint32_t at, uint32_t active, uin
   if (!slot) return PSTR("pulses: no slot is free");
   pins::make_output(pin, flags & kActiveLow);
   fill(*slot, pin, flags, active, rest, count);
-  if (flags & kAtTime) {
+  // A train whose time has passed begins now: its first pulses would follow without pauses.
+  if (flags & kAtTime && !is_due(at, time_base::now())) {
     Critical critical;
     slot->next = at;
     arm_locked(*slot);

@@ -298,6 +298,7 @@ static PGM_P stop(uint8_t index, message::Reader& reader) {
   if (!scheduler::is_stepping(index)) return nullptr;
   if (at_once || !stepper.ramp) {
     scheduler::stop_steps_locked(index);
+    stepper.time = time_base::now_locked();
     end(stepper, kStopped);
   } else {
     const int32_t ramp = stepper.ramp + 1;  // the next step is on its way

@@ -159,6 +159,20 @@ def test_a_stop(chip: Chip, at_once: bool) -> None:
     assert after <= 3 if at_once else abs(after - 100) <= 3
 
 
+@pytest.mark.parametrize("before_usec", [0, 300_000])
+def test_a_stop_at_once_has_its_own_time_and_not_that_of_the_last_step(
+    chip: Chip, before_usec: int
+) -> None:
+    chip.ask(set_stepper(5000))
+    chip.send(move(10, 1), run_usec=before_usec)
+    chip.send(chip_encode.stop_stepper(0, at_once=True))
+    stopped = chip.cycle
+    chip.run_usec(20_000)
+    (report,) = reports(chip)
+    assert report.how is StepperHow.STOPPED
+    assert abs(chip.cycle_of(report.ticks) - stopped) < 2000 * CYCLES_PER_USEC
+
+
 def test_no_step_is_made_towards_a_limit_that_is_reached(chip: Chip) -> None:
     for pin in (8, 9):
         chip.send(encode.pin_mode(pin, 0))

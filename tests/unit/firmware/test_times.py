@@ -224,6 +224,16 @@ def test_train_at_a_time_of_the_chip(chip: Chip) -> None:
     assert abs(end.last_ticks - end.first_ticks - (49 * 1000 + 400)) <= 8 * TICKS_PER_USEC
 
 
+def test_a_train_whose_time_has_passed_begins_at_once_and_keeps_its_pauses(chip: Chip) -> None:
+    (answer,) = chip.ask(chip_encode.clock_query(1))
+    assert isinstance(answer, ClockAnswer)
+    train = chip_encode.train(9, 400, 600, 50, start=answer.sent_ticks - 100_000, report=True)
+    chip.take_edges(9)
+    (end,) = [m for m in chip.ask(train, run_usec=100_000) if isinstance(m, PulseEnd)]
+    assert len(chip.take_edges(9)) == 100
+    assert abs(end.last_ticks - end.first_ticks - (49 * 1000 + 400)) <= 8 * TICKS_PER_USEC
+
+
 def test_edges_at_the_overflow_of_the_chips_timer(chip: Chip) -> None:
     """The timer's 16 bits wrap every 33 ms; the clock must not lose one, whatever falls there."""
     for distance in range(-110, 40):
