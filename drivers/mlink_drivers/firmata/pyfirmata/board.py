@@ -13,12 +13,13 @@ from typing import Any, Final, Self
 
 import pyfirmata2
 from pyfirmata2.pyfirmata2 import InvalidPinDefError
+from serial import SerialException
 from serial.tools import list_ports
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session, SessionState
-from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE
+from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, DeviceLostError
 from mlink_drivers.firmata.pyfirmata.pins import UNAVAILABLE, BoardPin, BoardPort
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.pin_layout import PinLayout
@@ -43,6 +44,10 @@ _log = logging.getLogger(__name__)
 _ITERATE_S: Final = 0.01
 """Pause of `iterate`, so that a script that only iterates leaves the processor to others."""
 _USABLE: Final = (PinMode.INPUT, PinMode.OUTPUT)
+
+
+class BoardLostError(DeviceLostError, SerialException):  # type: ignore[misc]  # untyped library
+    """The board is lost; scripts for the library expect pySerial's exception."""
 
 
 class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
@@ -125,7 +130,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
                 f"Invalid pin definition: {pin_def!r} on {self.name}; write a or d, the pin's"
                 " number, and i, o, p (PWM), s (servo) or u (input with pull-up): 'd:13:o'"
             )
-        pin: BoardPin = super().get_pin(bits)
+        pin: BoardPin = super().get_pin(pin_def)
         return pin
 
     def __del__(self) -> None:
@@ -145,9 +150,12 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         """Send encoded messages at once.
 
         Raises:
-            DeviceLostError: The board is lost.
+            BoardLostError: The board is lost, or `exit` was called.
         """
-        self.session.send(data)
+        try:
+            self.session.send(data)
+        except DeviceLostError as error:
+            raise BoardLostError(error.message, remedy=error.remedy) from None
 
     def send_sysex(self, sysex_cmd: int, data: Sequence[int] = ()) -> None:
         """Send a sysex message of 7-bit bytes."""

@@ -8,6 +8,7 @@ import time
 
 import pyfirmata2
 import pytest
+from serial import SerialException
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata import Board
@@ -179,8 +180,9 @@ def test_b4_an_unplugged_board_is_reported_and_exit_gives_the_port_back():
         scripted.unplug()
         assert lost.wait(60)
         assert not board.sp.is_open
-        with pytest.raises(DeviceLostError):
+        with pytest.raises(DeviceLostError) as caught:
             board.digital[13].write(1)
+        assert isinstance(caught.value, SerialException)  # what scripts for the library expect
         board.exit()
     assert "went away" in reasons[0].message
     assert open_descriptors() == before
