@@ -52,6 +52,7 @@ virtual_button = ModuleType(
     category=Category.GENERATOR,
     settings=VirtualButtonSettings,
     implementation="mlink_hil.modules.button:VirtualButtonModule",
+    inputs=(PortSpec("control", DataType.ControlCommand, "Control"),),
     outputs=(
         PortSpec("edges", DataType.LineReading, "Edges on the pins"),
         PortSpec("latencies", DataType.TableRow, "Latency of each answer"),

@@ -76,11 +76,14 @@ class PortSpec:
         id: Name of the port in benches.
         data_type: Type of its items.
         title: Title for people; empty takes the id.
+        beside: Of an input: the one whose handler takes its items, too; of an output: the one whose
+            second source it answers. A module sees neither (`mlink.worker.second_source`).
     """
 
     id: str
     data_type: DataType
     title: str = ""
+    beside: str = ""
 
 
 Ports = tuple[tuple[PortSpec, ...], tuple[PortSpec, ...]]

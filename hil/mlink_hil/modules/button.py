@@ -11,9 +11,9 @@ import contextlib
 import random
 from collections.abc import Callable, Iterable
 
-from mlink.errors import DeviceError, MlinkError
+from mlink.errors import DeviceError, MlinkError, ModuleError
 from mlink.module import Module, ModuleContext
-from mlink.types import LineReading
+from mlink.types import ControlCommand, ControlCommandKind, LineReading
 from mlink.waiting import Registration
 from mlink_hil.board_kinds import UNO, kind_of
 from mlink_hil.catalog import VirtualButtonSettings
@@ -39,6 +39,8 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         """What follows the answer that is awaited."""
         self._next: Registration | None = None
         self._answers: Registration | None = None
+        self._paused = self._rests = False
+        """Whether it presses on command alone; whether nothing is scheduled meanwhile."""
         self._edges = context.outputs["edges"]
         self._rows = context.outputs["latencies"]
 
@@ -61,6 +63,7 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
                     f"{kind.title} has no pin {pin} for a button or its answer",
                     remedy=f"Valid: {kind.valid_pins}; analog inputs by their pin number.",
                 )
+        self.context.inputs["control"].on_item = self._on_control
         self._board = VirtualBoard.connect(device.control)
         self._matcher = EdgeMatcher(self._board.stats().frequency_hz)
         self._board.drive(self.settings.line, self.settings.active_low)
@@ -75,7 +78,7 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         """Begin to press."""
         assert self._board is not None
         self._answers = self.context.waiting.on_readable(self._board.fileno(), self._on_answers)
-        self._later(_FIRST_PRESS_SEC, self._press)
+        self._later(_FIRST_PRESS_SEC, self._press_again)
 
     def halt(self) -> None:
         """Press no more; answers to the last press may still come."""
@@ -110,6 +113,31 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         waiting = self.context.waiting
         self._next = waiting.at(waiting.now_ns() + round(delay_sec * 1e9), call)
 
+    def _on_control(self, command: ControlCommand) -> None:
+        """PAUSE ends the presses, STEP is a single one meanwhile, START goes on.
+
+        Raises:
+            ModuleError: It is another command, or a STEP while it presses by itself.
+        """
+        if command.kind in (ControlCommandKind.PAUSE, ControlCommandKind.STOP):
+            self._paused = True
+        elif command.kind is ControlCommandKind.START:
+            self._paused = False
+        elif command.kind is not ControlCommandKind.STEP:
+            raise ModuleError(f"a button takes START, PAUSE and STEP, not {command.kind.name}")
+        elif not self._rests:
+            what = "the button presses by itself" if not self._paused else "it is pressed already"
+            raise ModuleError(what, remedy="Send PAUSE first, then STEP for each press.")
+        if self._rests and command.kind in (ControlCommandKind.START, ControlCommandKind.STEP):
+            self._rests = False
+            self._later(0, self._press)
+
+    def _press_again(self) -> None:
+        if self._paused:
+            self._rests = True
+        else:
+            self._press()
+
     def _press(self) -> None:
         self._edge(
             "press",
@@ -122,7 +150,7 @@ class VirtualButtonModule(Module[VirtualButtonSettings]):
         self._edge(
             "release",
             level=self.settings.active_low,
-            then=lambda: self._later(pause_sec, self._press),
+            then=lambda: self._later(pause_sec, self._press_again),
         )
 
     def _edge(self, label: str, *, level: bool, then: Callable[[], None]) -> None:

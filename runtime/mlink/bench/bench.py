@@ -57,6 +57,8 @@ class Bench:
     """The animal or person of the run; a run may name another (`mlink run --subject-file`)."""
     storage: Storage = field(default_factory=Storage)
     """Where its runs are recorded, unless a run has its own."""
+    view_control: bool = False
+    """Whether the page of a run may command its modules, unless a run says otherwise."""
     subjects: tuple[Subject, ...] = ()
     """Those of which a run takes one; then there is no `subject` before that."""
 

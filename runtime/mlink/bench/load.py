@@ -60,12 +60,20 @@ class Head(msgspec.Struct):
     record: Literal["", "all"] = ""
 
 
+class View(msgspec.Struct):
+    """The keys of a bench file's table `[view]`."""
+
+    control: bool = False
+    """Whether the page of a run (`mlink run --view`) may command lines and modules."""
+
+
 class _File(msgspec.Struct):
     bench: dict[str, Any] = {}
     devices: dict[str, Any] = {}
     modules: dict[str, Any] = {}
     subject: dict[str, Any] | list[dict[str, Any]] = {}
     storage: dict[str, Any] = {}
+    view: dict[str, Any] = {}
 
 
 def load_bench(
@@ -138,6 +146,7 @@ def load_bench(
         others,
         subject,
         storage=_storage(file.storage, places.below("storage"), problems),
+        view_control=(convert(file.view, View, problems, places.below("view")) or View()).control,
         subjects=subjects,
     )
     if not len(problems):

@@ -197,11 +197,25 @@ def run(
             "the run go on.",
         ),
     ] = False,
+    view_control: Annotated[
+        bool | None,
+        typer.Option(
+            "--view-control/--no-view-control",
+            help="With --view: let its page command lines and modules.",
+            show_default="as the bench has it",
+        ),
+    ] = None,
+    view_to: Annotated[
+        Path | None,
+        typer.Option(hidden=True, help="Socket of the `mlink view` that has started this run."),
+    ] = None,
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
     """Run a bench and record it. It ends by itself, after --for, or with Ctrl-C."""
     debug = wants_debug(context, debug)
+    if view_control and not (in_browser or view_at or view_to):
+        raise typer.BadParameter("it needs --view", param_hint="--view-control")
     address = view_address(view_at, view_tls, is_open=view_open) if in_browser or view_at else None
 
     from mlink.bench import load_bench
@@ -285,8 +299,16 @@ def run(
                 this = replace(options, run=number)
                 if net_lead is not None:
                     this = replace(this, control=stack.enter_context(controller(net_lead)))
-                if address is not None:
-                    return run_with_view(checked, this, view, address, paused=paused)
+                if address is not None or view_to is not None:
+                    return run_with_view(
+                        checked,
+                        this,
+                        view,
+                        address,
+                        view_to,
+                        paused=paused,
+                        control=view_control,
+                    )
                 return run_bench(checked, this, view)
         except BenchError:
             raise

@@ -66,7 +66,14 @@ def view_address(
 
 
 def run_with_view(
-    bench: Bench, options: RunOptions, view: LogView, address: Address, *, paused: bool = False
+    bench: Bench,
+    options: RunOptions,
+    view: LogView,
+    address: Address | None,
+    served_at: Path | None = None,
+    *,
+    paused: bool = False,
+    control: bool | None = None,
 ) -> RunResult:
     """Run a bench, and serve its page while it runs; in virtual time a page can step through it.
 
@@ -74,28 +81,60 @@ def run_with_view(
         bench: The bench.
         options: Options of the run.
         view: Shows the run in the terminal.
-        address: Where the page is served.
+        address: Where to serve the page; None with `served_at`.
+        served_at: Socket of a program that serves it already.
         paused: In virtual time: whether the run stands at its start until a page lets it go on.
+        control: Whether pages may command modules; None leaves that to the bench.
 
     Raises:
         MlinkError: The page cannot be served, or as `mlink.engine.run.run_bench`.
     """
     from mlink.engine.run import Engine
     from mlink.view.link import ViewLink, with_view
+    from mlink.view.server import Address
 
-    with ViewLink(bench, address, view, duration_s=options.duration_s) as link:
-        view.console.print(f"View: {link.url}", soft_wrap=True, markup=False)
-        view.console.print(f"  to look only: {link.guest_url}", soft_wrap=True, markup=False)
-        open_in_browser(link.url)
+    no_control = _no_control(bench, options, wanted=control)
+    with ViewLink(
+        bench,
+        address or Address(),
+        view,
+        duration_s=options.duration_s,
+        served_at=served_at,
+        no_control=no_control,
+    ) as link:
+        if served_at is None:
+            view.console.print(f"View: {link.url}", soft_wrap=True, markup=False)
+            view.console.print(f"  to look only: {link.guest_url}", soft_wrap=True, markup=False)
+            open_in_browser(link.url)
         steps = None
         if options.virtual is not None:
             steps = link.steps_of(bench, lambda: engine.simulation, stands=paused)
             options = replace(options, participant=steps.participant)
-        engine = Engine(with_view(bench, link), options, link)
+        engine = Engine(with_view(bench, link, control=not no_control), options, link)
         link.on_stop = engine.request_stop
         result = engine.run()
         link.conclude(result)
         return result
+
+
+def _no_control(bench: Bench, options: RunOptions, *, wanted: bool | None) -> str:
+    """Return why pages may command nothing; "" if they may.
+
+    Raises:
+        BenchError: It is wanted explicitly, and cannot be.
+    """
+    from mlink.errors import BenchError
+
+    if not (bench.view_control if wanted is None else wanted):
+        return "commands are not allowed: `mlink run --view-control`, or [view] control = true"
+    why = ""
+    if options.virtual is not None:
+        why = "in virtual time nobody commands a run: it is a function of its bench"
+    elif options.journal:
+        why = "a run with --replayable takes no commands of a page: a replay would not have them"
+    if why and wanted:
+        raise BenchError(why, remedy="Leave --view-control out, or run in real time.")
+    return why
 
 
 def open_in_browser(url: str) -> None:

@@ -43,11 +43,11 @@ def bench_schema(types: list[ModuleType]) -> dict[str, Any]:
 
     It is wider than `mlink check`: other packages may add tables, and a script declares its ports.
     """
-    from mlink.bench.load import Head
+    from mlink.bench.load import Head, View
     from mlink.bench.subject import Subject
     from mlink.storage.place import Storage
 
-    classes: list[type] = [Head, Subject, Storage, *{type_.settings for type_ in types}]
+    classes: list[type] = [Head, Subject, Storage, View, *{type_.settings for type_ in types}]
     _, components = msgspec.json.schema_components(classes, ref_template=_REF)
     for kind in classes:
         _describe(components[kind.__name__], meanings(kind))
@@ -62,6 +62,7 @@ def bench_schema(types: list[ModuleType]) -> dict[str, Any]:
             "devices": {"type": "object", "additionalProperties": {"type": "string"}},
             "modules": {"type": "object", "additionalProperties": {"oneOf": modules}},
             "subject": {"anyOf": [subject, {"type": "array", "items": subject}]},
+            "view": {"$ref": _REF.format(name=View.__name__)},
             "storage": {"$ref": _REF.format(name="Storage")},
         },
         "required": ["modules"],

@@ -52,11 +52,8 @@ def view(
         typer.echo(f"View: {url}\n  to look only: {guest_url}\nCtrl-C ends it.")
         open_in_browser(url)
 
-    run_options = ["--view", f"--view-at={address.host}:0"]
-    if tls is not None:
-        run_options += ["--view-tls", *(str(each.resolve()) for each in tls)]
-    if is_open:
-        run_options.append("--view-open")
-    asyncio.run(
-        serve_folder(path, address, ready, is_recording=is_recording, run_options=run_options)
-    )
+    def ended(lasting: int) -> None:
+        if lasting:
+            typer.echo(f"{lasting} run(s) of this page are stopped, until their files are closed …")
+
+    asyncio.run(serve_folder(path, address, ready, is_recording=is_recording, on_end=ended))

@@ -130,7 +130,8 @@ def _commanded(bench: Bench) -> set[str]:
             connection.source_module
             for name in new
             for connection in bench.modules[name].connections
-            if output_type(bench.modules[connection.source_module], connection.source_port)
+            if connection.order != "never"
+            and output_type(bench.modules[connection.source_module], connection.source_port)
             in COMMANDS
         } - found
         found = found | new

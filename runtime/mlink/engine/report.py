@@ -190,6 +190,8 @@ class Reporter:
         for name, module in self._bench.modules.items():
             worker = workers.get(name)
             for port in module.outputs:
+                if port.beside:
+                    continue  # answers to a view
                 stream = StreamStatus(name, port.id, port.data_type.name)
                 if worker is not None:
                     stream.sent = worker.sent.get(port.id, 0)

@@ -9,8 +9,8 @@ from pathlib import Path
 from mlink.bench import Bench
 from mlink.bench.module import Connection, ModuleConfig
 from mlink.errors import ModuleError
-from mlink.module import ModuleType
-from mlink.tap.catalog import TapSettings, TapStream, tap_type
+from mlink.module import Category, ModuleType, PortSpec
+from mlink.tap.catalog import TapSettings, TapStream, beside_port, tap_type
 from mlink.types import DataType
 
 _TAPPED = (DataType.LineReading, DataType.LineCommand, DataType.TableRow, DataType.Frame)
@@ -24,6 +24,7 @@ def add_tap(
     streams: bool = True,
     tap: ModuleType = tap_type,
     types: Collection[DataType] = _TAPPED,
+    commanded: Sequence[TapStream] = (),
 ) -> Bench:
     """Return the bench with a tap on its streams, by default of readings, commands, rows, frames.
 
@@ -35,6 +36,7 @@ def add_tap(
         streams: Whether it subscribes to anything; without, modules send as if there was no tap.
         tap: The type of tap; its id is the module's name, too.
         types: Types of the streams to which it subscribes.
+        commanded: Inputs to which it sends, as `with_second_sources` has prepared them.
 
     Raises:
         ModuleError: The bench has a module with the tap's name already.
@@ -47,7 +49,9 @@ def add_tap(
         for port in module.outputs
         if streams and port.data_type in types
     )
-    settings = TapSettings(socket=str(socket), streams=tapped, driven=tuple(driven))
+    settings = TapSettings(
+        socket=str(socket), streams=tapped, driven=tuple(driven), commanded=tuple(commanded)
+    )
     inputs, outputs = tap.ports_for(settings)
     connections = []
     for port in inputs:
@@ -55,3 +59,40 @@ def add_tap(
         connections.append(Connection(port.id, module, output))
     config = ModuleConfig(tap.id, tap, settings, None, tuple(connections), inputs, outputs)
     return replace(bench, modules={**bench.modules, tap.id: config})
+
+
+def commandable(bench: Bench) -> list[TapStream]:
+    """Return the inputs that a person may command: those of line and control commands.
+
+    Recorders take commands to record them, except for those that are controlled by them.
+    """
+    return [
+        TapStream(f"{module.name}.{port.id}", port.data_type)
+        for module in bench.modules.values()
+        for port in module.inputs
+        if port.data_type is DataType.ControlCommand
+        or (port.data_type is DataType.LineCommand and module.type.category is Category.DEVICE)
+        if not port.beside
+    ]
+
+
+def with_second_sources(bench: Bench, commanded: Sequence[TapStream], tap: ModuleType) -> Bench:
+    """Return the bench in which inputs take what a tap sends beside what they have.
+
+    Args:
+        bench: The bench; it is not changed.
+        commanded: The inputs.
+        tap: The type of tap; `add_tap` adds it next.
+    """
+    modules = dict(bench.modules)
+    for each in commanded:
+        name, _, port = each.stream.partition(".")
+        module, beside = modules[name], beside_port(port)
+        connection = Connection(beside, tap.id, each.stream, order="never")
+        modules[name] = replace(
+            module,
+            connections=(*module.connections, connection),
+            inputs=(*module.inputs, PortSpec(beside, each.data_type, beside=port)),
+            outputs=(*module.outputs, PortSpec(beside, DataType.TableRow, beside=port)),
+        )
+    return replace(bench, modules=modules)

@@ -30,17 +30,25 @@ class TapSettings(ModuleSettings, kw_only=True):
     streams: tuple[TapStream, ...] = ()
     driven: tuple[str, ...] = ()
     """Boards whose lines the subscriber drives, each by an output "drive-BOARD"."""
+    commanded: tuple[TapStream, ...] = ()
+    """Inputs, "module.port", that a person may command, each by an output of that name."""
 
 
 def _tap_ports(settings: TapSettings) -> Ports:
     inputs = (PortSpec(each.stream, each.data_type) for each in settings.streams)
-    outputs = (PortSpec(drive_port(name), DataType.LineCommand) for name in settings.driven)
+    outputs = [PortSpec(drive_port(name), DataType.LineCommand) for name in settings.driven]
+    outputs += [PortSpec(each.stream, each.data_type) for each in settings.commanded]
     return tuple(inputs), tuple(outputs)
 
 
 def drive_port(board: str) -> str:
     """Return the id of the tap's output that drives a board."""
     return f"drive-{board}"
+
+
+def beside_port(port: str) -> str:
+    """Return the id of what a tap commands an input by, and of the output that answers."""
+    return f"{port}@view"
 
 
 tap_type = ModuleType(

@@ -7,6 +7,7 @@ A program of its own serves the page; nothing of it is on the way of a run's ite
 
 messages  what run, feed and program exchange; what the program and the page exchange
 feed      the module that sees all streams of a run; newest frames win
+control   commands of pages: checked, sent, answered, recorded
 line      the ends of run and feed of their connections to the program
 link      the run's end: starts the program, passes on status, logs and the result
 picture   a frame as a JPEG, with its brightness

@@ -37,6 +37,7 @@ _NO_ENTRY = (
 )
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+LiveEndpoint = Callable[[WebSocket], Awaitable[None]]
 
 
 class Pages:
@@ -44,10 +45,13 @@ class Pages:
 
     Args:
         guard: Decides who may see them.
+        folder: The folder of `mlink view`; "" for the page of one run.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, folder: str = "") -> None:
         self._guard = guard
+        self._folder = folder
+        self._clients: set[Client] = set()
         self._parts = {path.name: path for path in PAGE.iterdir() if path.suffix in _TYPES}
 
     def page(self, name: str) -> Endpoint:
@@ -82,6 +86,29 @@ class Pages:
         """Serve a script, a style or the icon."""
         return self._file(request.path_params["name"])
 
+    def live(self, state_of: Callable[[WebSocket], RunState | None]) -> LiveEndpoint:
+        """Return what shows a run to those with a cookie; `state_of` finds the one of a request."""
+
+        async def live(socket: WebSocket) -> None:
+            role = self._guard.role_of_cookie(socket.headers.get("cookie"))
+            own = self._guard.is_origin(socket.headers.get("origin"), needed=True)
+            if role is None or not own or (state := state_of(socket)) is None:
+                await socket.close(1008)
+                return
+            await socket.accept()
+            if len(self._clients) >= MAX_CLIENTS:
+                await socket.close(1013, "too many pages show runs")
+                return
+            more = {"folder": self._folder, "guest_token": self._guard.guest_token}
+            client = Client(socket, state, role, more)
+            self._clients.add(client)
+            try:
+                await client.serve()
+            finally:
+                self._clients.discard(client)
+
+        return live
+
     def _file(self, name: str, headers: dict[str, str] | None = None) -> Response:
         path = self._parts.get(name)
         if path is None:
@@ -105,30 +132,11 @@ def make_app(
         library: The recordings that pages may show.
         routes: More paths.
     """
-    pages = Pages(guard)
-    clients: set[Client] = set()
-
-    async def live(socket: WebSocket) -> None:
-        role = guard.role_of_cookie(socket.headers.get("cookie"))
-        own = guard.is_origin(socket.headers.get("origin"), needed=True)
-        if role is None or state is None or not own:
-            await socket.close(1008)
-            return
-        await socket.accept()
-        if len(clients) >= MAX_CLIENTS:
-            await socket.close(1013, "too many pages show this run")
-            return
-        client = Client(socket, state, role)
-        clients.add(client)
-        try:
-            await client.serve()
-        finally:
-            clients.discard(client)
-
+    pages = Pages(guard, "" if library is None else str(library.root))
     found: list[BaseRoute] = [
         Route("/", pages.page(front)),
         Route("/page/{name}", pages.guarded(pages.part)),
-        WebSocketRoute("/live/1", live),
+        WebSocketRoute("/live/1", pages.live(lambda _socket: state)),
         *routes(pages),
     ]
     if library is not None:

@@ -7,6 +7,7 @@ stream (those left out are counted), and a picture only after it has shown the o
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +17,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from mlink.view.guard import Role
 from mlink.view.messages import (
     VERSION,
+    Act,
+    Acted,
     Batch,
     Begins,
     Ended,
@@ -43,6 +46,9 @@ _PICTURE_S = 1 / 20
 _ASK_S = 0.5
 """A picture is asked for again, where no frame came."""
 _REQUESTS_PER_S = 200
+_ACTS_PER_S = 20
+"""Commands of one page."""
+_WAITING_ACTS = 200
 
 
 class Watch(msgspec.Struct, tag="watch", tag_field="kind"):
@@ -61,7 +67,18 @@ class StopRun(msgspec.Struct, tag="stop", tag_field="kind"):
     """Stop the run, as a success."""
 
 
-Request = Watch | Shown | StopRun | Step | Look
+class Command(msgspec.Struct, tag="act", tag_field="kind"):
+    """Command a module: the fields of `messages.Act`, without who gives it."""
+
+    target: str
+    command: str
+    line: int = 0
+    value: int = 0
+    duration_usec: int = 0
+    text: str = ""
+
+
+Request = Watch | Shown | StopRun | Step | Look | Command
 _decode: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 _encode = msgspec.json.Encoder().encode
 
@@ -73,9 +90,13 @@ class Client:
         socket: The connection, accepted.
         state: The run.
         role: What the page may do.
+        more: What else the page is sent at first.
     """
 
-    def __init__(self, socket: WebSocket, state: RunState, role: Role) -> None:
+    def __init__(
+        self, socket: WebSocket, state: RunState, role: Role, more: dict[str, str]
+    ) -> None:
+        self._more = more
         self._socket = socket
         self._state = state
         self._role = role
@@ -84,6 +105,9 @@ class Client:
         """Kind → the newest message of those of which only the newest counts."""
         self._lines: list[LogLine] = []
         self._lines_left_out = 0
+        self._acts: deque[Acted] = deque(maxlen=_WAITING_ACTS)
+        self._acts_s: deque[float] = deque(maxlen=_ACTS_PER_S)
+        """When the last commands were given."""
         self._items: dict[str, list[Items]] = {}
         self._time_usec = 0
         self._pictures: dict[str, Picture] = {}
@@ -103,6 +127,7 @@ class Client:
                 "kind": "Welcome",
                 "version": VERSION,
                 "role": self._role.value,
+                **self._more,
                 **self._state.snapshot(),
             }
             await self._send(welcome)
@@ -130,6 +155,8 @@ class Client:
             if len(self._lines) > _WAITING_LINES:
                 del self._lines[0]
                 self._lines_left_out += 1
+        elif isinstance(message, Acted):
+            self._acts.append(message)
         elif isinstance(message, Picture):
             stream = message.stream
             if stream not in self._ready or self._widths.get(stream) != message.width:
@@ -157,6 +184,8 @@ class Client:
             lines, self._lines = self._lines, []
             left_out, self._lines_left_out = self._lines_left_out, 0
             await self._send({"kind": "Log", "lines": lines, "left_out": left_out})
+        while self._acts:
+            await self._send(self._acts.popleft())
         if self._items:
             waiting, self._items = self._items, {}
             items = [each for of_stream in waiting.values() for each in of_stream]
@@ -215,6 +244,8 @@ class Client:
                 self._ready.add(request.stream)
         elif isinstance(request, Step | Look):
             self._step(request)
+        elif isinstance(request, Command):
+            self._act(request)
         elif self._role is Role.OWNER:
             self._state.stop("stopped from the view")
         self._wake.set()
@@ -227,3 +258,19 @@ class Client:
         if refused:
             stood = self._state.stood or Stood(time_usec=self._time_usec, stands=False)
             self._once["Stood"] = msgspec.structs.replace(stood, error=refused, remedy="")
+
+    def _act(self, request: Command) -> None:
+        """Pass a command on; answer this page alone if it is refused here."""
+        fields = {name: getattr(request, name) for name in request.__struct_fields__}
+        host = self._socket.client.host if self._socket.client else "?"
+        act = Act(**fields, by=f"{self._role.value} at {host}")
+        now_s = asyncio.get_running_loop().time()
+        if self._role is not Role.OWNER:
+            refused = "this page may only look"
+        elif len(self._acts_s) == _ACTS_PER_S and now_s - self._acts_s[0] < 1.0:
+            refused = f"more than {_ACTS_PER_S} commands in a second"
+        else:
+            self._acts_s.append(now_s)
+            refused = self._state.act(act)
+        if refused:
+            self._acts.append(Acted(act, self._time_usec, refused=refused))

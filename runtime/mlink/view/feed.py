@@ -17,7 +17,7 @@ import numpy as np
 
 from mlink.metadata import Metadata, MetaSize, bits_of, usec_per_unit
 from mlink.module import InputPort, Module, ModuleContext
-from mlink.tap.catalog import TapSettings
+from mlink.tap.catalog import TapSettings, beside_port
 from mlink.types import (
     ControlCommand,
     DataType,
@@ -26,8 +26,9 @@ from mlink.types import (
     LineReading,
     SignalBlock,
 )
+from mlink.view.control import Control
 from mlink.view.line import Line
-from mlink.view.messages import Batch, FeedBegins, Items, Want
+from mlink.view.messages import Act, Batch, FeedBegins, Items, Want
 from mlink.view.picture import make_picture
 from mlink.view.thin import plain, thinned
 
@@ -53,6 +54,7 @@ class FeedModule(Module[TapSettings]):
         self._wanted: dict[str, set[int]] = {}
         """Stream → widths of the pictures that are asked for."""
         self._next_usec = 0
+        self._control = Control(context, self._line.put)
 
     def prepare(self) -> None:
         """Connect to the program; without it the module takes items and does nothing."""
@@ -67,13 +69,22 @@ class FeedModule(Module[TapSettings]):
             DataType.TableRow: self._take_row,
             DataType.Frame: self._take_frame,
         }
+        answers = {
+            f"{module}.{beside_port(port)}": target
+            for target in (each.stream for each in self.settings.commanded)
+            for module, _, port in [target.partition(".")]
+        }
         for stream, port in self.context.inputs.items():
+            if stream in answers:
+                port.on_item = partial(self._control.answered, answers[stream])
+                continue
             take = takers.get(port.data_type, self._take_block)
             port.on_item = partial(self._on_item, stream, port, take)
             port.on_gap = partial(self._on_gap, stream)
 
     def start(self) -> None:
         """Send the metadata of all streams."""
+        self._control.start()
         inputs: dict[str, InputPort] = dict(self.context.inputs)
         self._line.put(FeedBegins({name: _plain(port.metadata) for name, port in inputs.items()}))
 
@@ -86,11 +97,13 @@ class FeedModule(Module[TapSettings]):
 
     def drained(self) -> None:
         """Send what is left."""
+        self._control.finish()
         self._send_batch(self.context.clock.now_usec())
         self._line.flush()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection and the table of commands."""
+        self._control.close()
         self._line.close()
 
     # -- items -----------------------------------------------------------------------------------
@@ -174,8 +187,11 @@ class FeedModule(Module[TapSettings]):
             self._next_usec = now_usec + _PERIOD_USEC
             self._send_batch(now_usec)
         self._line.flush()
+        self._control.write()
         for message in self._line.receive():
-            if isinstance(message, Want) and message.stream in self.context.inputs:
+            if isinstance(message, Act):
+                self._control.act(message)
+            elif isinstance(message, Want) and message.stream in self.context.inputs:
                 self._wanted.setdefault(message.stream, set()).add(message.width)
 
     def _send_batch(self, now_usec: int) -> None:

@@ -19,7 +19,7 @@ async def serve_folder(
     on_ready: Callable[[str, str], None],
     *,
     is_recording: bool,
-    run_options: list[str],
+    on_end: Callable[[int], None],
 ) -> None:
     """Serve until Ctrl-C.
 
@@ -27,7 +27,8 @@ async def serve_folder(
         root: A recording, or a folder; nothing outside of it is served.
         address: Where to serve.
         is_recording: Whether it is a recording.
-        run_options: Options of `mlink run` that serve the page of a run that is started.
+        on_end: Called when the page has ended, with the number of its runs that last: these are
+            stopped.
         on_ready: Called with the two links, the second one to look only.
 
     Raises:
@@ -44,7 +45,7 @@ async def serve_folder(
     tokens = new_tokens()
     guard = Guard(tokens, port, address.names, secure=bool(address.certificate))
     library = Library(root)
-    home = None if is_recording else Home(library, guard, run_options)
+    home = None if is_recording else Home(library, guard)
     app = (
         make_app(guard, "recording.html", library=library)
         if home is None
@@ -57,4 +58,5 @@ async def serve_folder(
     finally:
         library.close()
         if home is not None:
+            on_end(home.lasting)
             home.close()

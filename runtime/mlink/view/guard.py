@@ -67,6 +67,8 @@ class Guard:
         self, tokens: Tokens, port: int, hosts: Iterable[str], *, secure: bool = False
     ) -> None:
         self._roles = {tokens.owner: Role.OWNER, tokens.guest: Role.GUEST}
+        self.guest_token = tokens.guest
+        """Of the link for those who may only look, which everybody who looks may pass on."""
         self._cookie = f"mlink-view-{port}"
         self._secure = secure
         default = 443 if secure else 80

@@ -8,31 +8,43 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from mlink.errors import MlinkError
 from mlink.view.app import Pages, as_json
 from mlink.view.guard import Guard, Role
 from mlink.view.library import Library
+from mlink.view.state import RunState
 
-_COMMAND_S = 120.0
+_COMMANDS, _COMMAND_S = 2, 120.0
+"""Commands that are carried out at a time, besides runs; how long one may take."""
 _ENDING_S = 150.0
 """How long runs may take to close their files when the page's program ends."""
-_MOST_FOLDERS, _MOST_BENCHES, _MOST_RUNS = 20_000, 200, 4
+_MOST_FOLDERS, _MOST_FILES, _MOST_RUNS = 20_000, 200, 4
+_KEPT_RUNS = 12
+"""Runs whose page is kept; older ones that have ended are forgotten."""
+_MOST_STARTS, _STARTS_S = 20, 60.0
+"""Runs that may be started within so many s."""
 _READ_BYTES, _LONGEST_REQUEST = 1 << 20, 65_536
 _BENCH = re.compile(rb"^\s*\[\s*modules\s*\.", re.MULTILINE)
-_URL = re.compile(r"https?://\S+/\?token=\S+")
+_DEVICES = re.compile(rb"^\s*\[\s*devices\s*\]", re.MULTILINE)
 LISTS = {"recordings": "list", "devices": "devices", "doctor": "doctor"}
 """What a page asks for, and the command that gives it as JSON."""
 
@@ -45,6 +57,10 @@ class Start(msgspec.Struct, forbid_unknown_fields=True):
     subject: str = ""
     settings: list[str] = []
     """Each "module.key=value"."""
+    devices: str = ""
+    """A devices file below the folder."""
+    control: bool = False
+    """Whether pages may command its modules (`--view-control`)."""
 
 
 class Stop(msgspec.Struct, forbid_unknown_fields=True):
@@ -61,12 +77,24 @@ class Run:
         bench: Path of the bench below the folder.
         arguments: Of `mlink run`.
         folder: The working folder.
+        state: What its page shows.
+        on_end: Called in another thread when its process has ended.
     """
 
-    def __init__(self, number: int, bench: str, arguments: list[str], folder: Path) -> None:
+    def __init__(
+        self,
+        number: int,
+        bench: str,
+        arguments: list[str],
+        folder: Path,
+        state: RunState,
+        on_end: Callable[[], object],
+    ) -> None:
+        self.state = state
         self._number = number
         self._bench = bench
-        self._urls: list[str] = []
+        self._on_end = on_end
+        self._stopped = False
         self._lines: deque[str] = deque(maxlen=12)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mlink", "run", *arguments],
@@ -79,32 +107,30 @@ class Run:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            if len(self._urls) < 2 and (url := _URL.search(line)) is not None:
-                self._urls.append(url[0])
-            else:
-                self._lines.append(line.rstrip()[:500])
+            self._lines.append(line.rstrip()[:500])
         self._process.stdout.close()
         self._process.wait()
+        self._on_end()
 
     @property
     def lasts(self) -> bool:
         """Whether its process is there."""
         return self._process.poll() is None
 
-    def shown(self, role: Role) -> dict[str, Any]:
-        """Return what the page of somebody shows of it."""
-        urls = self._urls if self.lasts else []
+    def shown(self) -> dict[str, Any]:
+        """Return what the page of the folder shows of it."""
         return {
             "number": self._number,
             "bench": self._bench,
             "code": self._process.poll(),
-            "url": urls[role is Role.GUEST] if len(urls) == 2 else "",
+            "watched": self.state.bench is not None,
             "lines": list(self._lines),
         }
 
     def stop(self) -> None:
-        """Let it end as with Ctrl-C."""
-        if self.lasts:
+        """Let it end as with Ctrl-C, once: a second one would not wait for its modules."""
+        if self.lasts and not self._stopped:
+            self._stopped = True
             self._process.send_signal(signal.SIGINT)
 
     def wait(self) -> None:
@@ -121,19 +147,29 @@ class Home:
     Args:
         library: The folder.
         guard: Decides who may start and stop runs.
-        view: Options of `mlink run` that serve the page of a run.
     """
 
-    def __init__(self, library: Library, guard: Guard, view: list[str]) -> None:
+    def __init__(self, library: Library, guard: Guard) -> None:
         self._library = library
         self._guard = guard
-        self._view = view
         self._runs: dict[int, Run] = {}
-        self._turn = asyncio.Semaphore(2)
+        self._listening: dict[int, asyncio.Server] = {}
+        self._sockets = Path(tempfile.mkdtemp(prefix="mlink-view-"))
+        self._count = 0
+        self._started_s: deque[float] = deque(maxlen=_MOST_STARTS)
+        self._turn = asyncio.Semaphore(_COMMANDS)
+        self._starters = ThreadPoolExecutor(_COMMANDS + 1, "starter")
+        here = threading.Barrier(_COMMANDS + 2)
+        for _ in range(_COMMANDS + 1):
+            self._starters.submit(here.wait)
+        here.wait()
+        os.nice(19)  # pages come after the modules of runs, which those threads start without it
 
     def routes(self, pages: Pages) -> list[BaseRoute]:
         """Return its paths."""
         return [
+            Route("/run/{number:int}", pages.page("index.html")),
+            WebSocketRoute("/live/1/{number:int}", pages.live(self._state_of)),
             Route("/home/benches", pages.guarded(self._benches)),
             Route("/home/runs", pages.guarded(self._shown_runs)),
             Route("/home/check", pages.guarded(self._check)),
@@ -144,22 +180,34 @@ class Home:
 
     def close(self) -> None:
         """End the runs, and wait until they have closed their files."""
-        for run in self._runs.values():
+        lasting = [run for run in self._runs.values() if run.lasts]
+        for run in lasting:
             run.stop()
-        for run in self._runs.values():
+        for run in lasting:
             run.wait()
+        for server in self._listening.values():
+            server.close()
+        self._starters.shutdown()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+
+    @property
+    def lasting(self) -> int:
+        """How many of its runs last."""
+        return sum(run.lasts for run in self._runs.values())
+
+    def _state_of(self, socket: WebSocket) -> RunState | None:
+        run = self._runs.get(socket.path_params["number"])
+        return None if run is None else run.state
 
     # -- what there is ---------------------------------------------------------------------------
 
     async def _benches(self, request: Request) -> Response:
-        found = await asyncio.to_thread(benches_below, self._library.root)
-        return as_json(
-            {"folder": str(self._library.root), "role": self._role(request).value, "benches": found}
-        )
+        benches, devices = await asyncio.to_thread(files_below, self._library.root)
+        role, folder = self._role(request).value, str(self._library.root)
+        return as_json({"folder": folder, "role": role, "benches": benches, "devices": devices})
 
-    async def _shown_runs(self, request: Request) -> Response:
-        role = self._role(request)
-        return as_json([run.shown(role) for run in reversed(self._runs.values())])
+    async def _shown_runs(self, _request: Request) -> Response:
+        return as_json([run.shown() for run in reversed(self._runs.values())])
 
     async def _check(self, request: Request) -> Response:
         bench = request.query_params.get("bench", "")
@@ -192,27 +240,58 @@ class Home:
             return done.returncode, done.stdout + (done.stderr if done.returncode else "")
 
         async with self._turn:
-            return await asyncio.to_thread(run)
+            return await asyncio.get_running_loop().run_in_executor(self._starters, run)
 
     # -- runs ------------------------------------------------------------------------------------
 
     async def _start(self, request: Request) -> Response:
         start = _request(await self._body(request), Start)
-        if not _is_bench(self._library.path(start.bench)):
+        if not _BENCH.search(_text(self._library.path(start.bench))):
             raise MlinkError(f"'{start.bench}' is no bench")
-        if sum(run.lasts for run in self._runs.values()) >= _MOST_RUNS:
+        if self.lasting >= _MOST_RUNS:
             raise MlinkError(f"{_MOST_RUNS} runs last already", remedy="Stop one of them first.")
-        arguments = [f"./{start.bench}", "--plain", *self._view]
+        now_s = asyncio.get_running_loop().time()
+        if len(self._started_s) == _MOST_STARTS and now_s - self._started_s[0] < _STARTS_S:
+            what = f"{_MOST_STARTS} runs were started within {_STARTS_S:g} s"
+            raise MlinkError(what, remedy="Wait a minute.")
+        self._started_s.append(now_s)
+        self._count = number = self._count + 1
+        socket = self._sockets / f"run-{number}"
+        arguments = [f"./{start.bench}", "--plain", f"--view-to={socket}"]
         if start.for_s is not None:
             arguments.append(f"--for={start.for_s}")
         if start.subject:
             arguments.append(f"--subject={start.subject}")
+        if start.devices:
+            if not _DEVICES.search(_text(self._library.path(start.devices))):
+                raise MlinkError(f"'{start.devices}' is no devices file")
+            arguments.append(f"--devices=./{start.devices}")
+        if start.control:
+            arguments.append("--view-control")
         arguments += [f"--set={setting}" for setting in start.settings]
         if any("\0" in each for each in arguments):
             raise MlinkError("there is a character in it that no argument can have")
-        number = len(self._runs) + 1
-        self._runs[number] = Run(number, start.bench, arguments, self._library.root)
+        self._forget()
+        loop, state = asyncio.get_running_loop(), RunState()
+        self._listening[number] = await state.listen(str(socket))
+
+        def start_it() -> Run:
+            def ended() -> None:
+                with suppress(RuntimeError):  # the program of the page has ended, too
+                    loop.call_soon_threadsafe(state.never_came)
+
+            return Run(number, start.bench, arguments, self._library.root, state, ended)
+
+        self._runs[number] = await loop.run_in_executor(self._starters, start_it)
         return as_json({"number": number})
+
+    def _forget(self) -> None:
+        """Forget the oldest runs that have ended, so that there is room for one more."""
+        for number in [each for each, run in self._runs.items() if not run.lasts]:
+            if len(self._runs) < _KEPT_RUNS:
+                return
+            del self._runs[number]
+            self._listening.pop(number).close()
 
     async def _stop(self, request: Request) -> Response:
         stop = _request(await self._body(request), Stop)
@@ -249,26 +328,32 @@ def _request(data: bytes, kind: Any) -> Any:
         raise MlinkError(f"this is no request: {error}") from None
 
 
-def benches_below(root: Path) -> list[str]:
-    """Return the paths of the bench files below a folder, relative to it, in order."""
-    found: list[str] = []
+def files_below(root: Path) -> tuple[list[str], list[str]]:
+    """Return the bench files and the devices files below a folder: paths relative to it."""
+    benches: list[str] = []
+    devices: list[str] = []
     for count, (path, folders, files) in enumerate(os.walk(root)):
         hidden = {each for each in folders if each.startswith(".")} | {"node_modules"}
         folders[:] = [] if "manifest.toml" in files else sorted({*folders} - hidden)
         for name in sorted(files):
             file = Path(path) / name
-            if name.endswith(".toml") and name.isprintable() and _is_bench(file):
+            if not name.endswith(".toml") or not name.isprintable():
+                continue
+            text = _text(file)
+            found = benches if _BENCH.search(text) else devices if _DEVICES.search(text) else None
+            if found is not None:
                 found.append(file.relative_to(root).as_posix())
-        if count >= _MOST_FOLDERS or len(found) >= _MOST_BENCHES:
+        if count >= _MOST_FOLDERS or max(len(benches), len(devices)) >= _MOST_FILES:
             break
-    return found[:_MOST_BENCHES]
+    return benches[:_MOST_FILES], devices[:_MOST_FILES]
 
 
-def _is_bench(file: Path) -> bool:
+def _text(file: Path) -> bytes:
+    """Return the begin of a file; nothing where it is none, or a link."""
     try:
         if file.is_symlink() or not file.is_file():
-            return False
+            return b""
         with file.open("rb") as opened:
-            return _BENCH.search(opened.read(_READ_BYTES)) is not None
+            return opened.read(_READ_BYTES)
     except OSError:
-        return False
+        return b""

@@ -25,8 +25,9 @@ from mlink.closing import ClosesOnExit
 from mlink.devices import Simulation
 from mlink.engine.status import Phase, RunObserver, RunResult, RunStatus, StreamStatus
 from mlink.errors import MlinkError
-from mlink.tap.attach import add_tap
-from mlink.tap.catalog import view_type
+from mlink.modules.actions.catalog import UserControlSettings
+from mlink.tap.attach import add_tap, commandable, with_second_sources
+from mlink.tap.catalog import TapStream, view_type
 from mlink.types import DataType
 from mlink.view.guard import Tokens, new_tokens
 from mlink.view.line import Line
@@ -38,6 +39,7 @@ from mlink.view.messages import (
     ShownBench,
     ShownModule,
     ShownPort,
+    ShownTarget,
     Status,
     Stop,
     Stream,
@@ -54,9 +56,20 @@ _BEHIND_BYTES = 1 << 20
 _LINE_LENGTH = 4_000
 
 
-def with_view(bench: Bench, link: ViewLink) -> Bench:
-    """Return a bench with the module that feeds a view."""
-    return add_tap(bench, link.socket_path, tap=view_type, types=tuple(DataType))
+def with_view(bench: Bench, link: ViewLink, *, control: bool = False) -> Bench:
+    """Return a bench with the module that feeds a view.
+
+    Args:
+        bench: The bench; it is not changed.
+        link: The view.
+        control: Whether pages may command its modules.
+    """
+    commanded = commandable(bench) if control else []
+    if commanded:
+        bench = with_second_sources(bench, commanded, view_type)
+    return add_tap(
+        bench, link.socket_path, tap=view_type, types=tuple(DataType), commanded=commanded
+    )
 
 
 class ViewLink(ClosesOnExit):
@@ -67,6 +80,9 @@ class ViewLink(ClosesOnExit):
         address: Where to serve.
         observer: Another observer of the run, which is called first.
         duration_s: Length of the run in s, if it is known.
+        served_at: Socket of a program that serves the page already, as `mlink view FOLDER` does;
+            then `address` is not used, and there are no links.
+        no_control: Why pages may command nothing; "" where they may.
     """
 
     def __init__(
@@ -76,6 +92,8 @@ class ViewLink(ClosesOnExit):
         observer: RunObserver,
         *,
         duration_s: float | None = None,
+        served_at: Path | None = None,
+        no_control: str = "",
     ) -> None:
         self.on_stop: Callable[[str], None] = lambda _reason: None
         """Called with the reason when a page stops the run."""
@@ -91,10 +109,14 @@ class ViewLink(ClosesOnExit):
         self._program: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._steps: Steps | None = None
+        self._served_at = served_at
+        self._no_control = no_control
 
     @property
     def socket_path(self) -> Path:
         """The socket at which the program listens for the run and its feed."""
+        if self._served_at is not None:
+            return self._served_at
         assert self._folder is not None
         return self._folder / "view"
 
@@ -109,9 +131,11 @@ class ViewLink(ClosesOnExit):
         return self._address.url(self._port, self._tokens.guest)
 
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="mlink-view-"))
         try:
-            self._start()
+            if self._served_at is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="mlink-view-"))
+                self._start()
+            self._begin()
         except BaseException:
             self.close()
             raise
@@ -190,7 +214,7 @@ class ViewLink(ClosesOnExit):
                 hints=result.hints,
                 reports=result.reports,
                 streams=[_stream(each) for each in result.streams],
-                recording=str(result.recording_dir or ""),
+                recording=str(result.recording_dir.resolve()) if result.recording_dir else "",
             )
         )
         self._line.flush(1.0)
@@ -221,8 +245,16 @@ class ViewLink(ClosesOnExit):
                 f"the view {listening.error}", remedy="Choose another port: --view-at HOST:PORT."
             )
         self._port = listening.port
-        self._line.connect(self.socket_path)
-        self._line.put(Begins(_shown(self._bench, self._duration_s)))
+
+    def _begin(self) -> None:
+        """Connect to the program, and describe the bench."""
+        try:
+            self._line.connect(self.socket_path)
+        except OSError as error:
+            raise MlinkError(
+                f"the program of the view is not there ({error})", remedy="Start the run again."
+            ) from error
+        self._line.put(Begins(_shown(self._bench, self._duration_s, self._no_control)))
         self._line.flush()
 
     def _listening(self) -> Listening:
@@ -260,7 +292,7 @@ class ViewLink(ClosesOnExit):
         self._observer.on_log("", logging.WARNING, "the view has ended: the run goes on without it")
 
 
-def _shown(bench: Bench, duration_s: float | None) -> ShownBench:
+def _shown(bench: Bench, duration_s: float | None, no_control: str) -> ShownBench:
     modules = []
     for module in bench.modules.values():
         sources = {
@@ -280,7 +312,29 @@ def _shown(bench: Bench, duration_s: float | None) -> ShownBench:
                 outputs=[ShownPort(port.id, port.data_type.name) for port in module.outputs],
             )
         )
-    return ShownBench(bench.name, str(bench.path), bench.time or "real", duration_s, modules)
+    targets = [] if no_control else commandable(bench)
+    return ShownBench(
+        bench.name,
+        str(bench.path),
+        bench.time or "real",
+        duration_s,
+        modules,
+        [ShownTarget(each.stream, each.data_type.name, _lines(bench, each)) for each in targets],
+        no_control if targets or no_control else "no module of this bench takes commands",
+    )
+
+
+def _lines(bench: Bench, target: TapStream) -> list[int]:
+    """Return the lines of a board that modules `hwline-userctl` are there to set."""
+    name, _, port = target.stream.partition(".")
+    sources = {each.source_module for each in bench.modules[name].connections if each.port == port}
+    found = (bench.modules[each].settings for each in sources)
+    return sorted(
+        control.pin_id
+        for settings in found
+        if isinstance(settings, UserControlSettings)
+        for control in settings.output_ctls
+    )
 
 
 def _stream(stream: StreamStatus) -> Stream:

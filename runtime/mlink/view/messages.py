@@ -48,6 +48,16 @@ class ShownModule(msgspec.Struct):
     outputs: list[ShownPort]
 
 
+class ShownTarget(msgspec.Struct):
+    """An input that pages may command."""
+
+    target: str
+    """ "module.port" """
+    data_type: str
+    lines: list[int] = []
+    """Lines that `hwline-userctl` modules of the bench name for it."""
+
+
 class ShownBench(msgspec.Struct):
     """The bench that runs."""
 
@@ -57,6 +67,10 @@ class ShownBench(msgspec.Struct):
     """Kind of time, "real" or "virtual"."""
     duration_s: float | None
     modules: list[ShownModule]
+    targets: list[ShownTarget] = []
+    """What pages may command."""
+    no_control: str = ""
+    """Why pages may command nothing."""
 
 
 # -- from a run --------------------------------------------------------------------------------
@@ -219,6 +233,35 @@ class Items(msgspec.Struct, omit_defaults=True):
         return len(self.columns.get("time_usec", ()))
 
 
+class Act(_Message):
+    """A command of a page; to the feed."""
+
+    target: str
+    """The input, "module.port"."""
+    command: str
+    """For lines: output, input, pull-up, high, low, pulse, analog; for modules: start, pause, stop,
+    step, custom."""
+    line: int = 0
+    value: int = 0
+    duration_usec: int = 0
+    text: str = ""
+    """Of custom."""
+    by: str = ""
+    """Who gave it: the address of the page."""
+
+
+class Acted(_Message):
+    """What became of a command."""
+
+    act: Act
+    sent_usec: int
+    """Master time at which it was sent to its module, or refused."""
+    taken_usec: int | None = None
+    """Master time at which the module took it; None for never."""
+    refused: str = ""
+    """Why it was refused; "" where it was not."""
+
+
 class Batch(_Message):
     """What has come since the last batch."""
 
@@ -296,9 +339,9 @@ class Look(_Message, tag="look"):
 
 
 FromRun: TypeAlias = (
-    Begins | Status | LogLine | Ended | Gone | FeedBegins | Batch | Picture | Stood | Looked
+    Begins | Status | LogLine | Ended | Gone | FeedBegins | Batch | Picture | Acted | Stood | Looked
 )
-ToRun: TypeAlias = Stop | Want | Step | Look
+ToRun: TypeAlias = Stop | Want | Act | Step | Look
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_run: msgspec.msgpack.Decoder[FromRun] = msgspec.msgpack.Decoder(FromRun)

@@ -13,6 +13,8 @@ import msgspec
 from mlink.errors import ControlError
 from mlink.peers import is_trusted
 from mlink.view.messages import (
+    Act,
+    Acted,
     Batch,
     Begins,
     Ended,
@@ -38,6 +40,9 @@ KEPT_ITEMS = 20_000
 """Items kept of each stream, for pages that come later."""
 _KEPT_BATCHES = 2_000
 KEPT_LINES = 2_000
+_KEPT_ACTS = 200
+_ACTS_PER_S = 50
+"""Commands of all pages together."""
 _WAIT_FOR_PICTURE_S = 3.0
 """After this time a picture is asked for again: the feed may have had no frame."""
 _RUN_BEHIND = 1 << 20
@@ -86,6 +91,8 @@ class RunState:
         self.ended: Ended | None = None
         self.metadata: dict[str, dict[str, Any]] = {}
         self.log: deque[LogLine] = deque(maxlen=KEPT_LINES)
+        self.acts: deque[Acted] = deque(maxlen=_KEPT_ACTS)
+        self._acts_s: deque[float] = deque(maxlen=_ACTS_PER_S)
         self.lost_contact = False
         """Whether the run's connection has ended without a result: it was killed."""
         self.histories: dict[str, History] = {}
@@ -140,7 +147,15 @@ class RunState:
             self._wanted.pop((message.stream, message.width), None)
         elif isinstance(message, Stood):
             self.stood, self._steps, self._is_stepping = message, writer, False
+        elif isinstance(message, Acted):
+            self.acts.append(message)
         self._pass_on(message)
+
+    def never_came(self) -> None:
+        """Note that the run's process has ended: if it never connected, there is no result."""
+        if self._run is None and self.ended is None and not self.lost_contact:
+            self.lost_contact = True
+            self._pass_on(Gone())
 
     def gone(self, writer: asyncio.StreamWriter) -> None:
         """Note that the run, or its feed, has closed its connection."""
@@ -178,6 +193,16 @@ class RunState:
         self._is_stepping = isinstance(request, Step)
         return ""
 
+    def act(self, act: Act) -> str:
+        """Pass a command of a page on to the feed; return why that is refused, or ""."""
+        if self.bench is None or not self.bench.targets:
+            return (self.bench and self.bench.no_control) or "the run cannot be commanded"
+        now_s = asyncio.get_running_loop().time()
+        if len(self._acts_s) == _ACTS_PER_S and now_s - self._acts_s[0] < 1.0:
+            return f"more than {_ACTS_PER_S} commands in a second"
+        self._acts_s.append(now_s)
+        return "" if self._send(self._feed, act) else "the run has not begun, or has ended"
+
     def snapshot(self) -> dict[str, Any]:
         """Return all that a page needs at first, in plain values."""
         found = [history.all() for history in self.histories.values()]
@@ -188,6 +213,7 @@ class RunState:
             "lost_contact": self.lost_contact,
             "metadata": self.metadata,
             "stood": msgspec.to_builtins(self.stood),
+            "acts": msgspec.to_builtins(list(self.acts)),
             "log": msgspec.to_builtins(list(self.log)),
             "items": msgspec.to_builtins([items for items in found if items is not None]),
         }

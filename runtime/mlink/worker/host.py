@@ -31,6 +31,7 @@ from mlink.worker.handler_times import HandlerTimes
 from mlink.worker.input_port import WorkerInput
 from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.reports import Reporting
+from mlink.worker.second_source import SecondSource
 from mlink.worker.stages import StageTimes
 from mlink.worker.timers import Timers
 
@@ -108,6 +109,17 @@ class ModuleHost(Reporting):
         self._stages = StageTimes(Path(spec.stages_dir), spec.name) if spec.stages_dir else None
         if self._stages is not None:
             self._stages.attach(self.inputs, self.outputs)
+        self._second_sources = [
+            SecondSource(
+                self.inputs[port.beside],
+                self.inputs_beside[port.id],
+                self.outputs_beside[port.id],
+                lambda: self.master_clock.now_usec(),
+                self.log,
+            )
+            for port in spec.inputs
+            if port.beside
+        ]
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start master time; its zero is this CLOCK_MONOTONIC reading in ns."""
@@ -187,7 +199,7 @@ class ModuleHost(Reporting):
 
         It wakes the loop, which then ends; the module is still stopped and closed.
         """
-        if self.failed:
+        if self.failed or any(each.refuses(error) for each in self._second_sources):
             return
         self.failed = True
         self.send_failure(error, "running")
@@ -303,7 +315,7 @@ class ModuleHost(Reporting):
         It returns early when counts are due: they show the engine that a slow module works.
         """
         more = False
-        for port in self.inputs.values():
+        for port in self.all_inputs:
             if not port.waiting:
                 continue
             port.waiting = port.take(BATCH, self.master_clock.now_usec, self._next_status)
@@ -313,7 +325,7 @@ class ModuleHost(Reporting):
     @property
     def idle(self) -> bool:
         """Whether nothing will call the module before the stop: no handler, no delayed call."""
-        handles = any(port.connected and port.on_item for port in self.inputs.values())
+        handles = any(port.connected and port.on_item for port in self.all_inputs)
         return not (handles or self._timers)
 
     def _forget_closed_pipes(self, ready: list[int]) -> None:
@@ -398,10 +410,10 @@ class ModuleHost(Reporting):
                 self.run_failed = message.failed
                 self.ask_stop(message.at_usec)
             elif isinstance(message, control.StreamEnded):
-                self.inputs[message.port].note_end(message.sent)
+                self.input(message.port).note_end(message.sent)
                 self._more_waits = True
             elif isinstance(message, control.UpdateMetadata):
-                self.inputs[message.port].metadata = decode_metadata(message.metadata)
+                self.input(message.port).metadata = decode_metadata(message.metadata)
             elif isinstance(message, control.Turn):
                 self.take_turn(message)
             else:

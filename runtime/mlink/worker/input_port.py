@@ -41,6 +41,8 @@ class WorkerInput:
         self.on_gap: Callable[[int], None] | None = None
         self.source = ""
         self.feedback = False
+        self.in_place: WorkerInput | None = None
+        """The input beside this one whose item is handled now."""
         self.ended = False
         self.discard = False
         self.waiting = False
@@ -69,6 +71,8 @@ class WorkerInput:
     @property
     def sent_ns(self) -> int:
         """See `InputPort`."""
+        if self.in_place is not None:
+            return self.in_place.sent_ns
         return 0 if self._reader is None else self._reader.sent_ns
 
     @property

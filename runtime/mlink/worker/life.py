@@ -112,7 +112,7 @@ class Worker:
         self._channel.send(control.Prepared(self._output_metadata()))
 
     def _connect(self, port_id: str, plan: InputPlan) -> None:
-        port = self.host.inputs[port_id]
+        port = self.host.input(port_id)
         port.source = plan.source
         port.feedback = plan.feedback
         port.metadata = decode_metadata(plan.metadata)
@@ -130,7 +130,8 @@ class Worker:
         self._channel.send(control.Acknowledged())
 
     def _open_outputs(self, plans: dict[str, StreamPlan]) -> None:
-        for port_id, port in self.host.outputs.items():
+        for port in self.host.all_outputs:
+            port_id = port.id
             if is_small(port.data_type):
                 queues = self.host.spec.queues_out.get(port_id, [])
                 port.open_pipes(self._connection.pipes_out.get(port_id, []), queues)
@@ -139,13 +140,13 @@ class Worker:
         self._channel.send(control.Acknowledged())
 
     def _set_common_metadata(self) -> None:
-        for port in self.host.outputs.values():
+        for port in self.host.all_outputs:
             port.metadata.setdefault("src_mod_type", self.host.type_id)
             port.metadata.setdefault("src_mod_name", self.host.name)
             port.metadata.setdefault("src_mod_port_title", port.title)
 
     def _output_metadata(self) -> dict[str, bytes]:
-        return encode_all({port.id: port.metadata for port in self.host.outputs.values()})
+        return encode_all({port.id: port.metadata for port in self.host.all_outputs})
 
     def _run_module(self, t0_monotonic_ns: int) -> None:
         assert self._module is not None
@@ -158,7 +159,7 @@ class Worker:
             self._guard("drain", lambda: self._drain(feedback=False))
         host.note_finish()
         self._guard("stop", module.stop)
-        sent = {port.id: port.end() for port in host.outputs.values()}
+        sent = {port.id: port.end() for port in host.all_outputs}
         self._channel.send(control.OutputsEnded(sent, host.lost_counts(), host.skipped_counts()))
         if not host.failed:
             self._guard("drain", lambda: self._drain(feedback=True))
@@ -178,7 +179,7 @@ class Worker:
     def _start(self) -> None:
         assert self._module is not None
         self._module.start()
-        for port in self.host.outputs.values():
+        for port in self.host.all_outputs:
             port.frozen = True
         self._channel.send(control.Started(self._output_metadata()))
 
@@ -201,9 +202,7 @@ class Worker:
     def _drain(self, *, feedback: bool) -> None:
         """Dispatch the remaining items of the feedback inputs, or of the others."""
         waiting = [
-            port
-            for port in self.host.inputs.values()
-            if port.connected and port.feedback == feedback
+            port for port in self.host.all_inputs if port.connected and port.feedback == feedback
         ]
         self.host.drain(waiting)
 
@@ -248,9 +247,9 @@ class Worker:
         self._guard("close", self.host.journal.close)
         for dataset in self.host.datasets:
             self._guard("close", dataset.save)
-        for output in self.host.outputs.values():
+        for output in self.host.all_outputs:
             output.close()
-        for port in self.host.inputs.values():
+        for port in self.host.all_inputs:
             port.close()
         logging.shutdown()
         try:

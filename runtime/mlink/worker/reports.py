@@ -25,19 +25,35 @@ class Reporting:
 
     def __init__(self, spec: WorkerSpec, channel: Channel[EngineMessages]) -> None:
         self.spec = spec
-        self.inputs = {port.id: WorkerInput(port) for port in spec.inputs}
-        self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs}
+        self.inputs = {port.id: WorkerInput(port) for port in spec.inputs if not port.beside}
+        self.outputs = {port.id: WorkerOutput(port) for port in spec.outputs if not port.beside}
+        self.inputs_beside = {port.id: WorkerInput(port) for port in spec.inputs if port.beside}
+        self.outputs_beside = {port.id: WorkerOutput(port) for port in spec.outputs if port.beside}
         self.started = False
         self._in_a_fork = False
         self._channel = channel
         self._status_text = ""
         self._next_status = 0.0
 
+    @property
+    def all_inputs(self) -> list[WorkerInput]:
+        """The module's inputs, and those beside them."""
+        return [*self.inputs.values(), *self.inputs_beside.values()]
+
+    @property
+    def all_outputs(self) -> list[WorkerOutput]:
+        """The module's outputs, and those beside them."""
+        return [*self.outputs.values(), *self.outputs_beside.values()]
+
+    def input(self, port_id: str) -> WorkerInput:
+        """Return an input, also one beside another."""
+        return self.inputs.get(port_id) or self.inputs_beside[port_id]
+
     def cut_off(self) -> None:
         """Take no further part in the run: this is a fork of the module's process."""
-        for receiving in self.inputs.values():
+        for receiving in self.all_inputs:
             receiving.cut_off()
-        for sending in self.outputs.values():
+        for sending in self.all_outputs:
             sending.cut_off()
         self._channel.cut_off()
         self._in_a_fork = True
@@ -88,19 +104,19 @@ class Reporting:
 
     def sent_counts(self) -> dict[str, int]:
         """Return the number of items sent, by output."""
-        return {port.id: port.sent for port in self.outputs.values()}
+        return {port.id: port.sent for port in self.all_outputs}
 
     def lost_counts(self) -> dict[str, list[int]]:
         """Items that did not get into each subscription, by output."""
-        return {port.id: port.lost for port in self.outputs.values() if port.connected}
+        return {port.id: port.lost for port in self.all_outputs if port.connected}
 
     def skipped_counts(self) -> dict[str, int]:
         """Return the number of items lost before they could be sent, by output."""
-        return {port.id: port.skipped for port in self.outputs.values() if port.skipped}
+        return {port.id: port.skipped for port in self.all_outputs if port.skipped}
 
     def received_counts(self) -> dict[str, control.InputCount]:
         """Return the counts of received and lost items, by connected input."""
-        return {port.id: port.count for port in self.inputs.values() if port.source}
+        return {port.id: port.count for port in self.all_inputs if port.source}
 
     def _send_status_when_due(self) -> None:
         now = time.monotonic()
@@ -114,7 +130,7 @@ class Reporting:
                 self._status_text,
                 self.lost_counts(),
                 self.skipped_counts(),
-                max((port.slowest_s for port in self.inputs.values()), default=0.0),
+                max((port.slowest_s for port in self.all_inputs), default=0.0),
             )
         )
 

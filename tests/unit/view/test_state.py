@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from mlink.view.messages import (
+    Act,
+    Acted,
     Batch,
     Begins,
     Ended,
@@ -15,6 +17,7 @@ from mlink.view.messages import (
     LogLine,
     Picture,
     ShownBench,
+    ShownTarget,
     ToRunBuffer,
     Want,
 )
@@ -38,6 +41,45 @@ class Writer:
 
 def picture(stream="cam.video", width=320):
     return Picture(stream, width, 1, 0, 0, [1, 1], "uint8", 0, 0, 0.0, [], False, b"")
+
+
+@pytest.fixture
+def commanded(state):
+    """A run whose pages may command it, and its feed's end."""
+    target = ShownTarget("board.fmctl", "LineCommand")
+    state.take(Begins(ShownBench("b", "", "real", None, [], [target])), Writer())
+    feed = Writer()
+    state.take(FeedBegins({}), feed)
+    return feed
+
+
+def acts(state, count):
+    async def act():
+        return [state.act(Act("board.fmctl", "high")) for _ in range(count)]
+
+    return asyncio.run(act())
+
+
+def test_all_pages_together_send_fifty_commands_a_second(state, commanded):
+    refused = acts(state, 60)
+    assert refused == [""] * 50 + ["more than 50 commands in a second"] * 10
+    assert len(commanded.messages) == 50
+
+
+def test_commands_to_a_run_that_takes_none_or_has_ended_are_refused(state):
+    assert acts(state, 1) == ["the run cannot be commanded"]
+    state.take(Begins(ShownBench("b", "", "real", None, [], [], "not allowed")), Writer())
+    assert acts(state, 1) == ["not allowed"]
+    target = ShownTarget("board.fmctl", "LineCommand")
+    state.take(Begins(ShownBench("b", "", "real", None, [], [target])), Writer())
+    assert acts(state, 1) == ["the run has not begun, or has ended"]
+
+
+def test_a_late_page_gets_the_last_200_commands(state, commanded):
+    for number in range(250):
+        state.take(Acted(Act("board.fmctl", "high", number), number), commanded)
+    found = state.snapshot()["acts"]
+    assert [each["sent_usec"] for each in found] == list(range(50, 250))
 
 
 @pytest.fixture

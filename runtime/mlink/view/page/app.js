@@ -1,8 +1,10 @@
 // The page: header, diagram, panels of the streams that are open, log, and how the run ended.
 
 import { Connection } from "./connection.js";
+import { ControlPanel } from "./control.js";
 import { Diagram } from "./diagram.js";
 import { clock, count, make } from "./format.js";
+import { Latency } from "./latency.js";
 import { LogPanel } from "./log.js";
 import { Moment } from "./moment.js";
 import { Panels } from "./panels.js";
@@ -20,13 +22,15 @@ const PHASES = {
 const FIRST_OPEN = 6;
 const $ = (id) => document.getElementById(id);
 
-history.replaceState(null, "", `/${location.hash}`); // the token stays in no address bar
+history.replaceState(null, "", location.pathname + location.hash); // the token stays in no address bar
 
 const store = new Store(), moment = new Moment(), connection = new Connection(), panels = new Panels(changed);
 const diagram = new Diagram($("diagram"), (name) => (panels.has(name) ? panels.close(name) : open(name)));
 const log = new LogPanel(store);
 $("logs").append(log.element);
 const stepping = new SteppingPanel($("stepping"), (request) => connection.step(request));
+const control = new ControlPanel($("control"), store, (command) => connection.act(command));
+const latencies = new Map(); // stream of commands → its latency
 
 // -- panels -----------------------------------------------------------------------------------
 
@@ -34,7 +38,9 @@ function panelOf(stream) {
   const metadata = store.metadata[stream.name];
   if (stream.type === "Frame") return new PicturePanel(stream, moment, (name) => connection.shown(name));
   if (stream.type === "TableRow" || stream.type === "ControlCommand") return new RowsPanel(stream, metadata);
-  return new TracksPanel(stream, moment, metadata);
+  const tracks = new TracksPanel(stream, moment, metadata);
+  if (latencies.has(stream.name)) tracks.body.append(latencies.get(stream.name).element);
+  return tracks;
 }
 
 function open(name) {
@@ -81,11 +87,14 @@ function rebuild() {
   diagram.build(bench);
   log.setModules(bench.modules.map((module) => module.name));
   log.refresh();
+  control.build();
+  findLoops();
   const before = [...panels.keys()];
   before.forEach((name) => panels.close(name));
   if (before.length) before.forEach(open);
   else openFirst();
   $("stop").hidden = store.role !== "owner";
+  $("home").hidden = !store.folder;
   if (store.ended || store.lostContact) connection.end();
   showStatus();
   showSteps();
@@ -94,6 +103,20 @@ function rebuild() {
 
 function showSteps() {
   stepping.show(store.stood, store.role, !(store.ended || store.lostContact));
+}
+
+/** Commands to lines whose sender takes readings or other items with a time are the end of a loop. */
+function findLoops() {
+  for (const module of store.bench.modules) {
+    const sources = module.inputs.map((input) => store.streams.get(input.source)).filter((each) => each?.type === "LineReading");
+    for (const port of module.outputs) {
+      const name = `${module.name}.${port.id}`;
+      if (port.data_type !== "LineCommand" || !sources.length || latencies.has(name)) continue;
+      const stream = store.streams.get(name), latency = new Latency(sources);
+      latencies.set(name, latency);
+      latency.take(stream.rows.map((row) => row.time));
+    }
+  }
 }
 
 function showStatus() {
@@ -123,6 +146,15 @@ function showPhase() {
   $("stop").disabled = Boolean(ended || lostContact);
 }
 
+/** Where the run was recorded, as a link where this page can open it. */
+function recorded({ recording }) {
+  if (!recording) return null;
+  const below = `${store.folder}/`;
+  if (!store.folder || !recording.startsWith(below)) return `Recorded in ${recording}`;
+  const path = recording.slice(below.length);
+  return make("a", { href: `/recording?of=${encodeURIComponent(path)}` }, `Open the recording ${path}`);
+}
+
 function headline(kind, title, ...texts) {
   const box = $("failure");
   box.className = kind;
@@ -136,10 +168,10 @@ function showEnd() {
     const texts = ended.failures.flatMap((each) => [
       `${each.module ? `${each.module} (${each.phase}): ` : ""}${each.message}`, each.remedy && `→ ${each.remedy}`,
     ]);
-    headline("", "The run failed", ...texts, ended.recording && `Recorded in ${ended.recording}`);
+    headline("", "The run failed", ...texts, recorded(ended));
   } else if (ended) {
     headline("ended", `The run completed${ended.stop_reason ? ` (${ended.stop_reason})` : ""}`,
-      ...ended.hints.map((hint) => `Hint: ${hint}`), ended.recording && `Recorded in ${ended.recording}`);
+      ...ended.hints.map((hint) => `Hint: ${hint}`), recorded(ended));
   } else if (lostContact) {
     headline("", "The run is gone", "Its process ended without a word: it was killed, or the computer ran out of memory.");
   } else if (connection.state === "refused") {
@@ -168,9 +200,13 @@ store.addEventListener("Status", ({ detail }) => {
   if (detail.phase === "run") moment.setPresent(detail.elapsed_s * 1e6);
   showStatus();
 });
-store.addEventListener("Batch", ({ detail }) => moment.setPresent(detail.time_usec));
 store.addEventListener("Stood", showSteps);
 store.addEventListener("Looked", ({ detail }) => stepping.showChip(detail));
+store.addEventListener("Batch", ({ detail }) => {
+  moment.setPresent(detail.time_usec);
+  for (const { stream, columns } of detail.items) if (columns?.time_usec) latencies.get(stream)?.take(columns.time_usec);
+});
+store.addEventListener("Acted", ({ detail }) => control.add(detail));
 store.addEventListener("Log", ({ detail }) => log.add(detail.lines));
 for (const end of ["Ended", "Gone"])
   store.addEventListener(end, () => {
@@ -183,7 +219,16 @@ for (const end of ["Ended", "Gone"])
 // -- what the person does ---------------------------------------------------------------------
 
 $("live").addEventListener("click", () => moment.live());
-wireTheme($("theme"), () => panels.restyle());
+wireTheme($("theme"), () => {
+  panels.restyle();
+  for (const latency of latencies.values()) latency.draw();
+});
+$("link").addEventListener("click", async () => {
+  const link = `${location.origin}${location.pathname}?token=${store.guestToken}${location.hash}`;
+  const copied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
+  $("link").textContent = copied ? "Copied" : "Copy link";
+  if (!copied) headline("ended", "A link to this page, to look only", link);
+});
 $("stop").addEventListener("click", () => connection.stopRun());
 addEventListener("keydown", (event) => {
   if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -200,6 +245,7 @@ function frame(now) {
     drawn = now;
     $("live").setAttribute("aria-pressed", String(moment.isLive));
     panels.update();
+    control.update(moment.running);
     watchPictures();
   }
   requestAnimationFrame(frame);

@@ -35,6 +35,10 @@ export class Connection extends EventTarget {
     this.#send(request);
   }
 
+  act(command) {
+    this.#send({ kind: "act", ...command });
+  }
+
   /** The run has ended: silence is no fault any more. */
   end() {
     this.#ended = true;
@@ -46,7 +50,8 @@ export class Connection extends EventTarget {
 
   #connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/live/1`);
+    const run = location.pathname.match(/^\/run(\/\d+)$/)?.[1] ?? ""; // of a folder's page
+    const socket = new WebSocket(`${scheme}://${location.host}/live/1${run}`);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     socket.addEventListener("open", () => {

@@ -7,7 +7,7 @@ import { wireTheme } from "./theme.js";
 const $ = (id) => document.getElementById(id);
 const given = new URLSearchParams(location.search);
 if (given.has("token")) history.replaceState(null, "", "/"); // it stays in no address bar
-let role = "guest", shownRuns = "", lasting = 0;
+let role = "guest", deviceFiles = [], shownRuns = "", lasting = 0;
 const checks = new Map(); // bench → what its check has found
 
 const home = (path, options) => ask(`/home/${path}`, options);
@@ -35,20 +35,25 @@ const badge = (text, kind = "") => make("span", { class: `badge ${kind}` }, text
 // -- benches ------------------------------------------------------------------------------------
 
 function form(bench) {
-  const field = (label, attributes) => make("label", {}, make("span", {}, label), make("input", attributes));
+  const labelled = (label, input) => make("label", {}, make("span", {}, label), input);
+  const field = (label, attributes) => labelled(label, make("input", attributes));
   const seconds = field("duration in s", { name: "for", type: "number", min: "0.1", step: "any", placeholder: "until stopped" });
   const subject = field("subject", { name: "subject", maxlength: 200 });
   const settings = field("settings", { name: "settings", placeholder: "cam.framerate=60, one by one with ;" });
+  const own = make("option", { value: "" }, "those of the bench");
+  const devices = labelled("devices", make("select", { name: "devices" }, own, ...deviceFiles.map((path) => make("option", { value: path }, path))));
+  const control = make("label", { class: "check" }, make("input", { name: "control", type: "checkbox" }), make("span", {}, "command its modules from the page"));
   const start = make("button", { type: "submit" }, "Start");
-  const box = make("form", { "aria-label": `start ${bench}` }, seconds, subject, settings, start);
+  const box = make("form", { "aria-label": `start ${bench}` }, seconds, subject, settings, ...(deviceFiles.length ? [devices] : []), control, start);
   box.addEventListener("submit", async (event) => {
     event.preventDefault();
     const values = new FormData(box);
-    const body = { bench, for_s: values.get("for") ? Number(values.get("for")) : null, subject: values.get("subject").trim(), settings: values.get("settings").split(";").map((each) => each.trim()).filter(Boolean) };
+    const body = { bench, for_s: values.get("for") ? Number(values.get("for")) : null, subject: values.get("subject").trim(), settings: values.get("settings").split(";").map((each) => each.trim()).filter(Boolean), devices: values.get("devices") ?? "", control: values.has("control") };
     try {
-      await post("start", body);
+      const { number } = await post("start", body);
       headline("");
       await look();
+      document.querySelector(`[aria-label="run ${number}"] a`)?.focus();
     } catch (error) {
       headline(error.message);
     }
@@ -66,8 +71,9 @@ function benchRow(bench) {
 }
 
 async function lookAtBenches() {
-  await fill("benches", "Benches", "benches", ({ folder, role: mine, benches }) => {
+  await fill("benches", "Benches", "benches", ({ folder, role: mine, benches, devices }) => {
     role = mine;
+    deviceFiles = devices;
     $("folder").textContent = folder;
     checks.clear();
     return benches.length ? benches.map(benchRow) : [note("There is no bench below this folder: mlink new script NAME makes one.")];
@@ -85,8 +91,8 @@ async function lookAtBenches() {
 
 function runRow(run) {
   const lasts = run.code === null, kind = lasts ? "" : run.code === 0 ? "good" : "bad";
-  const state = lasts ? (run.url ? "lasts" : "starting") : run.code === 0 ? "completed" : "failed";
-  const watch = run.url ? [make("a", { href: run.url, target: "_blank", rel: "noopener" }, "Watch")] : [];
+  const state = lasts ? (run.watched ? "lasts" : "starting") : run.code === 0 ? "completed" : "failed";
+  const watch = lasts || run.watched ? [make("a", { href: `/run/${run.number}`, "aria-label": `watch run ${run.number}` }, lasts ? "Watch" : "Look back")] : [];
   const stop = lasts && role === "owner" ? [make("button", { type: "button", class: "danger", "aria-label": `stop run ${run.number}`, onclick: () => post("stop", { number: run.number }).catch((error) => headline(error.message)) }, "Stop")] : [];
   return make("article", { "aria-label": `run ${run.number}` }, make("div", { class: "line" }, make("b", {}, `${run.number}. ${run.bench}`), badge(state, kind), ...watch, ...stop),
     make("pre", { class: "note", tabindex: 0, "aria-label": `output of run ${run.number}` }, run.lines.slice(lasts ? -3 : -12).join("\n")));

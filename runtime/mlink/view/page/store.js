@@ -77,6 +77,16 @@ export class Stream {
     else times.forEach((time, i) => this.#point(`${columns.line[i]}`, time, columns.value[i]));
   }
 
+  /** The time of the newest item at or before a time; null where none is known. */
+  newestBefore(time) {
+    let newest = null;
+    for (const series of this.series.values()) {
+      const next = bisect(series.times, time + 0.5);
+      if (next && (newest === null || series.times[next - 1] > newest)) newest = series.times[next - 1];
+    }
+    return newest;
+  }
+
   /** Forgets what it had, for another stretch of a recording. */
   replace(items) {
     for (const series of this.series.values()) series.clear();
@@ -121,8 +131,11 @@ export class Store extends EventTarget {
   lostContact = false;
   role = "guest";
   stood = null; // where a run in virtual time stands
+  folder = ""; // of the `mlink view` that serves this page
   metadata = {};
   log = [];
+  acts = []; // commands by hand, and what became of them
+  guestToken = ""; // of the link for those who may only look
   streams = new Map();
 
   take(message) {
@@ -134,6 +147,7 @@ export class Store extends EventTarget {
     else if (kind === "Gone") this.lostContact = true;
     else if (kind === "Stood") this.stood = message;
     else if (kind === "FeedBegins") this.metadata = message.metadata;
+    else if (kind === "Acted") this.#addAct(message);
     else if (kind === "Log") this.#addLog(message);
     else if (kind === "Batch") message.items.forEach((items) => this.streams.get(items.stream)?.add(items));
     this.dispatchEvent(new CustomEvent(kind, { detail: message }));
@@ -141,12 +155,15 @@ export class Store extends EventTarget {
 
   #welcome(message) {
     this.role = message.role;
+    this.folder = message.folder;
     this.status = message.status;
     this.ended = message.ended;
     this.lostContact = message.lost_contact;
     this.metadata = message.metadata;
     this.stood = message.stood;
     this.log = message.log;
+    this.acts = message.acts;
+    this.guestToken = message.guest_token;
     this.streams.clear();
     if (message.bench) this.#setBench(message.bench);
     message.items.forEach((items) => this.streams.get(items.stream)?.add(items));
@@ -159,6 +176,11 @@ export class Store extends EventTarget {
         const name = `${module.name}.${port.id}`;
         if (!this.streams.has(name)) this.streams.set(name, new Stream(name, port.data_type));
       }
+  }
+
+  #addAct(acted) {
+    this.acts.push(acted);
+    if (this.acts.length > 200) this.acts.splice(0, this.acts.length - 200);
   }
 
   #addLog({ lines, left_out: leftOut }) {
