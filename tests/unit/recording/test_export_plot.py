@@ -32,7 +32,6 @@ from mlink.types import LineReading, SignalBlockF32
 from tests.support.fake_context import FakeContext
 from tests.support.recorded.recordings import FRAMES, LiveRecording, time_of
 
-
 MOUSE = {"id": "m7", "age": "P12W", "sex": "F", "species": "Mus musculus"}
 
 
