@@ -61,7 +61,7 @@ def test_a_wait_ends_when_it_is_done_when_the_time_is_over_and_when_the_run_ends
     adder.join()
     began = time.monotonic()
     assert not history.wait(lambda: False, 0.05)
-    assert 0.04 < time.monotonic() - began < 1
+    assert 0.04 < time.monotonic() - began < 20
     ender = threading.Timer(0.05, history.end)
     ender.start()
     assert not history.wait(lambda: False, 5.0)
