@@ -21,6 +21,9 @@ from mlink.storage.failures import printable
 from mlink.storage.manifest import MANIFEST
 from mlink.storage.tree import read_unit, units_below
 
+_DEPTH = 64
+"""Folders in each other that are searched."""
+
 
 class Listed(msgspec.Struct, kw_only=True):
     """One recording, as its manifests describe it; values that are unknown are None."""
@@ -77,9 +80,11 @@ def _count(number: int | None) -> Text:
 
 def _recordings_below(folder: Path) -> Iterator[Path]:
     """Yield the folders of recordings; what is inside of a recording is none."""
+    deepest = str(folder).count(os.sep) + _DEPTH
     for path, folders, files in os.walk(folder):
-        if MANIFEST in files:
+        if MANIFEST in files or path.count(os.sep) > deepest:
             folders.clear()
+        if MANIFEST in files:
             yield Path(path)
 
 

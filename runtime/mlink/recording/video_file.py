@@ -184,7 +184,7 @@ def remux(source: Source, target: Source) -> int:
         StorageError: The file cannot be read, the new one cannot be written, or a picture differs.
     """
     old, new = as_file(source), as_file(target)
-    with old.open() as read, new.replacement() as written:
+    with old.opened() as read, new.replacement() as written:
         before, after = path_of(read), path_of(written)
         try:
             _copy(before, after, _FORMATS.get(Path(old.name).suffix.lower(), "matroska"))
@@ -320,7 +320,7 @@ def opened_video(source: Source) -> Iterator[Any]:
         av.FFmpegError: It is no video.
         StorageError: The file cannot be opened.
     """
-    with as_file(source).open() as file, _opened(path_of(file)) as container:
+    with as_file(source).opened() as file, _opened(path_of(file)) as container:
         yield container
 
 

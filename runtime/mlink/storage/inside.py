@@ -32,6 +32,7 @@ _KINDS = {
 }
 _SHOWN = 60
 _NAME_BYTES = 255
+_DEPTH = 8
 _BLOCK_BYTES = 512
 _drafts = itertools.count()
 
@@ -279,13 +280,40 @@ def keep_owner(fd: int, folder: int) -> None:
         os.fchown(fd, found.st_uid, found.st_gid)
 
 
+def all_below(fd: int, above: str = "") -> Iterator[tuple[str, os.stat_result, int]]:
+    """Yield all below an open folder: path, state, and the descriptor of the folder that has it.
+
+    No link is followed. What vanishes meanwhile is left out.
+
+    Args:
+        fd: The folder.
+        above: Begins the paths.
+
+    Raises:
+        StorageError: Folders are nested deeper than those of a Zarr store, the deepest there are.
+        OSError: One cannot be read.
+    """
+    if above.count("/") >= _DEPTH:
+        raise StorageError(f"{above} is in more than {_DEPTH} folders", remedy=REMEDY)
+    for name in sorted(os.listdir(fd)):
+        with suppress(FileNotFoundError):
+            found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            yield above + name, found, fd
+            if stat.S_ISDIR(found.st_mode):
+                inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
+                try:
+                    yield from all_below(inner, f"{above}{name}/")
+                finally:
+                    os.close(inner)
+
+
 def keep_owner_below(folder: int) -> None:
     """Give all below a folder its owner, when root repairs the recording of a user."""
     if os.geteuid() == 0:
-        found = os.fstat(folder)
-        for _, folders, files, at in os.fwalk(".", dir_fd=folder, follow_symlinks=False):
-            for name in (*folders, *files):
-                os.chown(name, found.st_uid, found.st_gid, dir_fd=at, follow_symlinks=False)
+        owner = os.fstat(folder)
+        for path, _, at in all_below(folder):
+            name = path.rpartition("/")[2]
+            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=at, follow_symlinks=False)
 
 
 def _check(name: str, found: os.stat_result, owner: int, *, folder: bool = False) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from mlink.errors import StorageError
 from mlink.storage.failures import printable
-from mlink.storage.inside import REMEDY, RecordingFile, RecordingFolder
+from mlink.storage.inside import REMEDY, RecordingFile, RecordingFolder, all_below, stored
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
 from mlink.storage.wellformed import wellformed_attributes, wellformed_manifest
 
@@ -144,30 +144,32 @@ def not_a_file(file: RecordingFile) -> str:
     try:
         with file.folder.folder(file.name).opened() as fd:
             return _not_a_store(file.name, fd)
-    except StorageError:
-        return problem
+    except StorageError as error:
+        return error.message
 
 
 def _not_a_store(name: str, fd: int) -> str:
     owner = os.fstat(fd).st_uid
-    for folder, folders, files, at in os.fwalk(".", dir_fd=fd, follow_symlinks=False):
-        for each in (*folders, *files):
-            found = os.stat(each, dir_fd=at, follow_symlinks=False)
-            is_kind = stat.S_ISDIR if each in folders else stat.S_ISREG
-            if not is_kind(found.st_mode) or found.st_uid != owner:
-                where = Path(name) / folder / each
-                return f"{where} is a link, not a file of this recording, or of another user"
+    for path, found, _ in all_below(fd):
+        mode = found.st_mode
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or found.st_uid != owner:
+            return f"{name}/{path} is a link, not a file of this recording, or of another user"
     return ""
 
 
-def store_size(store: RecordingFile) -> int:
-    """Return the bytes of all files of a Zarr store; -1 when it is missing."""
+def store_size(store: RecordingFile, *, on_disk: bool = False) -> int:
+    """Return the bytes of all files of a Zarr store; -1 when it is missing.
+
+    Args:
+        store: The store.
+        on_disk: Count the bytes that its disk gives to it.
+    """
     try:
         with store.folder.folder(store.name).opened() as fd:
             return sum(
-                os.stat(name, dir_fd=at, follow_symlinks=False).st_size
-                for _, _, files, at in os.fwalk(".", dir_fd=fd, follow_symlinks=False)
-                for name in files
+                stored(found) if on_disk else found.st_size
+                for _, found, _ in all_below(fd)
+                if stat.S_ISREG(found.st_mode)
             )
     except StorageError:
         return -1

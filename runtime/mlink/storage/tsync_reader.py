@@ -12,7 +12,6 @@ import xxhash
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
-from mlink.storage.failures import storage_errors
 from mlink.storage.inside import Source, as_file
 from mlink.storage.tsync_format import (
     MAX_HEADER,
@@ -61,7 +60,7 @@ def read_tsync(source: Source, *, salvage: bool = False) -> TsyncData:
         StorageError: The file cannot be read, is no tsync file, or (without `salvage`) is damaged.
     """
     path = as_file(source)
-    with path.open() as file, storage_errors(path.path, "read"):
+    with path.opened() as file:
         try:
             header, start = decode_header(file.read(MAX_HEADER))
         except (ValueError, RecursionError) as error:

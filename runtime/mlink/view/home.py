@@ -38,13 +38,15 @@ _COMMANDS, _COMMAND_S = 2, 120.0
 _ENDING_S = 150.0
 """How long runs may take to close their files when the page's program ends."""
 _MOST_FOLDERS, _MOST_FILES, _MOST_RUNS = 20_000, 200, 4
+_DEEPEST = 32
+"""Folders in each other that are searched."""
 _KEPT_RUNS = 12
 """Runs whose page is kept; older ones that have ended are forgotten."""
 _MOST_STARTS, _STARTS_S = 20, 60.0
 """Runs that may be started within so many s."""
 _READ_BYTES, _LONGEST_REQUEST = 1 << 20, 65_536
-_BENCH = re.compile(rb"^\s*\[\s*modules\s*\.", re.MULTILINE)
-_DEVICES = re.compile(rb"^\s*\[\s*devices\s*\]", re.MULTILINE)
+_BENCH = re.compile(rb"^[ \t]*\[[ \t]*modules[ \t]*\.", re.MULTILINE)
+_DEVICES = re.compile(rb"^[ \t]*\[[ \t]*devices[ \t]*\]", re.MULTILINE)
 LISTS = {"recordings": "list", "devices": "devices", "doctor": "doctor"}
 """What a page asks for, and the command that gives it as JSON."""
 
@@ -332,9 +334,11 @@ def files_below(root: Path) -> tuple[list[str], list[str]]:
     """Return the bench files and the devices files below a folder: paths relative to it."""
     benches: list[str] = []
     devices: list[str] = []
+    deepest = str(root).count(os.sep) + _DEEPEST
     for count, (path, folders, files) in enumerate(os.walk(root)):
         hidden = {each for each in folders if each.startswith(".")} | {"node_modules"}
-        folders[:] = [] if "manifest.toml" in files else sorted({*folders} - hidden)
+        ends = "manifest.toml" in files or path.count(os.sep) > deepest
+        folders[:] = [] if ends else sorted({*folders} - hidden)
         for name in sorted(files):
             file = Path(path) / name
             if not name.endswith(".toml") or not name.isprintable():

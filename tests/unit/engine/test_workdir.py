@@ -85,7 +85,10 @@ def test_no_place_for_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     monkeypatch.setattr(workdir, "_is_ours", lambda _path: False)
-    with pytest.raises(StorageError, match="cannot create a folder for the run in") as caught:
+    monkeypatch.setattr(workdir, "_is_safe", lambda path: path == tmp_path)
+    with pytest.raises(
+        StorageError, match=r"a folder for the run in .*: other users can"
+    ) as caught:
         RunWorkDir()
     assert caught.value.remedy
 
@@ -108,6 +111,29 @@ def test_the_folder_of_all_runs_is_open_to_nobody_else(base: Path) -> None:
         assert base.stat().st_mode & 0o777 == 0o700
         assert folder.path.stat().st_mode & 0o777 == 0o700
         assert (folder.path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("above", ["all may write", "of another user"])
+def test_a_place_where_others_can_rename_the_folder_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: str
+) -> None:
+    place = tmp_path / "above" / "place"
+    place.mkdir(parents=True, mode=0o700)
+    if above == "all may write":
+        (tmp_path / "above").chmod(0o777)
+    elif os.geteuid() == 0:
+        os.chown(tmp_path / "above", 65534, 65534)
+    else:
+        pytest.skip("only root can give folders away")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with RunWorkDir() as folder:
+        assert tmp_path not in folder.path.parents
+    assert list(place.iterdir()) == []
+    (tmp_path / "above").chmod(0o1777)
+    os.chown(tmp_path / "above", os.geteuid(), -1)
+    with RunWorkDir() as folder:
+        assert folder.path.parent == place / "mlink"
 
 
 @pytest.mark.parametrize("shared", ["a link", "a folder of others", "a file"])

@@ -6,17 +6,22 @@ Each change makes one dataset bad. Every command then goes on with the others, a
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
 
 import mlink.recording
 from mlink.errors import StorageError
+from mlink.recording.zarr_file import opened_store
+from mlink.storage.inside import RecordingFolder
 from tests.support.recorded.hostile import READING, every_kind, run
 
 SECRET = "time_usec;secret\n1;hunter2\n"
@@ -225,6 +230,9 @@ MALFORMED: dict[str, Change] = {
     "rows in lists": written(
         "readings/data.json.zst", zstandard.compress(ROWS + b"[" * 200_000 + b"]" * 200_000 + b"]}")
     ),
+    "a torn row of line feeds": written(
+        "readings/data.json.zst", zstandard.compress(ROWS + b"[1,2,3],[1," + b"\n" * 1_000_000)
+    ),
     "not compressed": written("readings/data.json.zst", b'{"columns":[],"data":[]}'),
     "JSON that inflates": written("readings/data.json.zst", bomb(1 << 30, b" ")),
     "rows that inflate": written("readings/data.json.zst", bomb(300 << 20, b"[[],[],[],[],[]],")),
@@ -243,6 +251,12 @@ MALFORMED: dict[str, Change] = {
     ),
     "a store of version 2": written("signals/data.zarr/.zgroup", '{"zarr_format": 2}'),
     "a store's names": replaced(ARRAY, '"signal_names"', '"other"'),
+    "a store's number of pieces": lambda recording, _: stored(
+        recording, [_sharded([1, 1], [_BYTES])], shape=[1 << 22, 2], chunk=[1 << 18, 2]
+    ),
+    "folders in folders of a store": lambda recording, _: (
+        (recording / "signals" / "data.zarr" / "/".join("d" * 20)).mkdir(parents=True)
+    ),
     "a file for a store": lambda recording, _: (
         shutil.rmtree(recording / "signals" / "data.zarr"),
         (recording / "signals" / "data.zarr").write_text("x"),
@@ -289,6 +303,89 @@ def test_the_bound_is_in_the_message_and_can_be_raised(
     )
     monkeypatch.delenv("MLINK_READ_LIMIT_MB")
     assert "200001 rows are there, 50 were written" in run("verify", recording, tmp_path)[1]
+
+
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+_ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
+_BLOSC = {
+    "name": "blosc",
+    "configuration": {
+        "cname": "zstd", "clevel": 5, "shuffle": "noshuffle", "typesize": 4, "blocksize": 0,
+    },
+}  # fmt: skip
+
+
+def _sharded(shape: list[int], codecs: list[Any], index: list[Any] | None = None) -> dict[str, Any]:
+    of = {"chunk_shape": shape, "codecs": codecs, "index_codecs": index or [_BYTES]}
+    return {"name": "sharding_indexed", "configuration": of | {"index_location": "end"}}
+
+
+def stored(
+    recording: Path,
+    codecs: list[Any],
+    data: bytes = b"",
+    *,
+    shape: list[int] | None = None,
+    chunk: list[int] | None = None,
+) -> None:
+    """Let an array have other codecs, another shape, and this content of its file."""
+    about = json.loads((recording / ARRAY).read_text())
+    about["codecs"] = codecs
+    about["shape"] = shape or about["shape"]
+    about["chunk_grid"]["configuration"]["chunk_shape"] = chunk or about["shape"]
+    (recording / ARRAY).write_text(json.dumps(about))
+    (recording / ARRAY).with_name("c").joinpath("0", "0").write_bytes(data)
+
+
+LARGE = 256 << 20
+PACKED: dict[str, tuple[list[Any], Callable[[], bytes], str]] = {
+    "says so": ([_BYTES, _ZSTD], lambda: zstandard.compress(bytes(LARGE)), "inflates to"),
+    "does not say so": ([_BYTES, _ZSTD], lambda: bomb(LARGE), "cannot be decompressed"),
+    "of a shard": (
+        [_sharded([40, 2], [_BYTES, _ZSTD])],
+        lambda: (packed := bomb(LARGE)) + struct.pack("<QQ", 0, len(packed)),
+        "cannot be decompressed",
+    ),
+    "of another library": (
+        [_BYTES, _BLOSC],
+        lambda: struct.pack("<4B3I", 2, 1, 1, 4, LARGE, 1 << 20, 32) + bytes(16),
+        "inflates to",
+    ),
+    "twice": (
+        [_BYTES, _ZSTD, _ZSTD], lambda: zstandard.compress(bomb(LARGE)), "codecs in an order"
+    ),
+    "in an index": (
+        [_sharded([40, 2], [_BYTES], [_BYTES, _ZSTD])], lambda: bomb(LARGE), "the index of data"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_chunk_that_inflates_beyond_its_size_is_not_inflated(
+    good: Path, tmp_path: Path, name: str
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    codecs, data, problem = PACKED[name]
+    stored(recording, codecs, data())
+    code, text = run("verify", recording, tmp_path)
+    assert (code, problem in text) == (1, True), text
+
+
+def test_files_of_a_store_are_not_followed_that_were_replaced_by_links_meanwhile(
+    good: Path, outside: Path, tmp_path: Path
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    store = RecordingFolder(recording, "signals").file("data.zarr")
+    with opened_store(store, read=True) as (_, arrays):
+        linked("signals/data.zarr/data/c/0", "")(recording, outside)
+        with pytest.raises(StorageError, match="0 is a link"):
+            arrays["data"][:]
+    (recording / "signals/data.zarr/data/c/0").unlink()
+    with opened_store(store, writable=True) as (_, arrays):
+        linked("signals/data.zarr/timestamps/zarr.json", "victim.csv")(recording, outside)
+        with pytest.raises(StorageError, match=r"zarr.json is a link"):
+            arrays["timestamps"].resize((3,))
+    assert (outside / "victim.csv").read_text() == SECRET
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -345,8 +442,14 @@ def test_no_text_of_a_recording_reaches_the_terminal_as_a_control(
     assert not [path for path in (tmp_path / "out").rglob("*") if not path.name.isprintable()]
 
 
+HOLED = [
+    JOURNAL, VIDEO, "readings/data.json.zst", "events/table/table.csv", "clock/pairs.tsync",
+    "video/video_timestamps.tsync", "signals/data.zarr/data/c/0/0",
+]  # fmt: skip
+
+
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("name", [JOURNAL, "readings/data.json.zst", "events/table/table.csv"])
+@pytest.mark.parametrize("name", HOLED)
 def test_holes_of_files_are_neither_searched_nor_believed(
     good: Path, tmp_path: Path, name: str
 ) -> None:

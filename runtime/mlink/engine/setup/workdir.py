@@ -29,6 +29,8 @@ _MARK = b"mlink run "
 """How a lock file of a run begins; it is empty before, or where no space was left."""
 _NAME = re.compile(r"[0-9a-f]{8}")
 """Names of runs' folders."""
+_ALL_USERS = ["0", "0", "4294967295"]
+_OVERFLOW_UID = 65534
 _ATTEMPTS = 100
 _CLOSING_S = 5.0
 """How long workers without engine and fork server may take to close their files."""
@@ -46,8 +48,9 @@ def runs_dir() -> Path:
     """Return the folder that holds the folders of this user's runs; it may have to be made.
 
     $XDG_RUNTIME_DIR/mlink or /run/user/UID/mlink, where these belong to this user. Else a folder
-    of an unpredictable name in the temporary directory, where somebody else may have made any
-    other: the one that an earlier run has made, if it is there.
+    of an unpredictable name in a temporary directory, where somebody else may have made any
+    other: the one that an earlier run has made, if it is there. A place where somebody else can
+    put another folder instead of it is not taken: XDG_RUNTIME_DIR of another user, after `su`.
 
     Raises:
         OSError: There is no place for one.
@@ -55,10 +58,19 @@ def runs_dir() -> Path:
     own = Path(f"/run/user/{os.getuid()}")
     named = os.environ.get("XDG_RUNTIME_DIR")
     for base in (Path(named), own) if named else (own,):
-        if _is_ours(base) and os.access(base, os.W_OK) and _is_free(base / "mlink"):
+        if (
+            _is_ours(base)
+            and os.access(base, os.W_OK)
+            and _is_free(base / "mlink")
+            and _is_safe(base)
+        ):
             return base / "mlink"
-    folder = Path(named) if named and os.access(named, os.W_OK) else Path(tempfile.gettempdir())
-    prefix = f"mlink-{os.getuid()}-"
+    temporary = tempfile.gettempdir()
+    wanted = [Path(each) for each in (*([named] if named else []), temporary, "/tmp")]  # noqa: S108
+    safe = [each for each in wanted if os.access(each, os.W_OK) and _is_safe(each)]
+    if not safe:
+        raise OSError(errno.EACCES, "other users can replace what is made there", temporary)
+    folder, prefix = safe[0], f"mlink-{os.getuid()}-"
     for each in sorted(folder.glob(f"{prefix}*")):
         if _is_ours(each) and _is_private(each):
             return each
@@ -72,6 +84,23 @@ def _is_ours(folder: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+
+
+def _is_safe(folder: Path) -> bool:
+    """Return whether, on the whole way to a folder, only this user and root can rename folders."""
+    trusted = {0, os.getuid()}
+    with contextlib.suppress(OSError):
+        if Path("/proc/self/uid_map").read_text().split() != _ALL_USERS:
+            trusted.add(_OVERFLOW_UID)  # a container: who owns its own folders has no number there
+    try:
+        folder = folder.resolve(strict=True)
+        states = [each.stat() for each in (folder, *folder.parents)]
+    except (OSError, RuntimeError):
+        return False
+    return all(
+        found.st_uid in trusted and (not found.st_mode & 0o022 or found.st_mode & stat.S_ISVTX)
+        for found in states
+    )
 
 
 def _is_private(folder: Path) -> bool:

@@ -48,7 +48,8 @@ def seconds_per_frame(options: VideoOptions, size: tuple[int, int], *, grey: boo
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(f".{os.getpid()}.tmp")
-            draft.write_text(json.dumps(known))
+            with draft.open("x") as file:  # never through a link
+                file.write(json.dumps(known))
             draft.replace(path)
     return known[key]
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mlink.recording.table import TIME_COLUMNS
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.csv_rows import TableState, csv_rows, whole_rows
 from mlink.storage.failures import reason_of
+from mlink.storage.inside import all_below
 from mlink.storage.tree import UnitFolder, written_in
 from mlink.storage.tsync_reader import TsyncData
 
@@ -207,10 +207,9 @@ def is_half_made(unit: UnitFolder, name: str) -> bool:
     """Return whether a kill came while a Zarr store was created: it lacks arrays and samples."""
     with unit.folder.folder(name).opened() as fd:
         found = {
-            Path(folder, file).as_posix()
-            for folder, _, files, _ in os.fwalk(".", dir_fd=fd, follow_symlinks=False)
-            for file in files
-            if not file.endswith(".partial")
+            path
+            for path, state, _ in all_below(fd)
+            if stat.S_ISREG(state.st_mode) and not path.endswith(".partial")
         }
     return found < _EMPTY_STORE
 

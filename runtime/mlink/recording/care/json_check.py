@@ -18,7 +18,7 @@ from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder, written_in
 
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"?')
-_NEXT_ROW = re.compile(r"\]\s*,\s*\[|\n\s*\[")
+_NEXT_ROW = re.compile(r"\]\s*,\s*\[|\n[ \t\r]*\[")
 
 
 @dataclass(slots=True)
