@@ -21,6 +21,8 @@ TIME_COLUMNS = {
     "time [µs]": 1.0, "time [us]": 1.0, "time [ms]": 1e3, "time [s]": 1e6,
 }  # fmt: skip
 """Titles of columns that contain master times, and their units in µs."""
+_LONGEST_NUMBER = 100
+"""Characters of a cell that may be a number."""
 
 
 class Table(RecordedStream):
@@ -76,7 +78,9 @@ class Table(RecordedStream):
 
     def _column(self, at: int) -> NDArray[Any]:
         cells = [row[at] if at < len(row) else "" for row in self.rows]
-        for kind in (np.int64, np.float64):
+        # An array of texts takes the size of the longest one for each of them.
+        may_be_numbers = all(len(cell) <= _LONGEST_NUMBER for cell in cells)
+        for kind in (np.int64, np.float64) if may_be_numbers else ():
             try:
                 return np.array(cells, dtype=str).astype(kind)
             except (ValueError, OverflowError):

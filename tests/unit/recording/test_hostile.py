@@ -442,6 +442,15 @@ def test_no_text_of_a_recording_reaches_the_terminal_as_a_control(
     assert not [path for path in (tmp_path / "out").rglob("*") if not path.name.isprintable()]
 
 
+def test_a_long_cell_does_not_take_its_memory_for_each_row(good: Path, tmp_path: Path) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    rows = [f"{at};{at}\n" for at in range(50_000)]
+    long = "x" * 1_000_000
+    (recording / "events/table/table.csv").write_text(f"time_usec;a\n0;{long}\n{''.join(rows)}")
+    with mlink.recording.open(recording) as opened:
+        assert opened.table("events/table").column("a")[:2].tolist() == [long, "0"]
+
+
 HOLED = [
     JOURNAL, VIDEO, "readings/data.json.zst", "events/table/table.csv", "clock/pairs.tsync",
     "video/video_timestamps.tsync", "signals/data.zarr/data/c/0/0",
