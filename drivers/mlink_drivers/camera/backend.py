@@ -46,6 +46,9 @@ class CameraRequest:
     """Frames per second."""
     framerate_given: bool = False
     """Whether the bench gives the rate; it counts over what a stream states then."""
+    triggered: bool = False
+    """Whether a board's train triggers each frame, at `framerate`: none comes before the start, and
+    the camera should not limit the rate by itself."""
     silence_sec: float = 2.0
     """Without a frame for this long (s), the caller takes the camera for lost."""
     open_timeout_sec: float = 5.0

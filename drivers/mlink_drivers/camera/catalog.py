@@ -133,6 +133,11 @@ class CameraSettings(ModuleSettings):
         return self.trigger or self.strobe
 
     @property
+    def is_triggered(self) -> bool:
+        """Whether the camera's own rate follows from a trigger, and is none of its settings."""
+        return self.trigger is not None and self.framerate == self.trigger.rate_hz
+
+    @property
     def silence_sec(self) -> float:
         """Without a frame for this long (s), the camera is lost."""
         if self.silence_limit is not None:

@@ -64,6 +64,7 @@ class CameraModule(Module[CameraSettings]):
                 size_given=settings.size is not None,
                 framerate=settings.framerate or _FRAMERATE,
                 framerate_given=settings.framerate is not None,
+                triggered=settings.is_triggered,
                 silence_sec=settings.silence_sec,
                 open_timeout_sec=settings.open_timeout,
                 pixel_format=settings.pixel_format,

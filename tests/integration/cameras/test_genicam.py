@@ -386,6 +386,16 @@ def test_a_trigger_makes_each_frame_and_its_absence_is_no_silence(opened):
     assert camera.figures()["trigger"] == "FrameStart Software RisingEdge"
 
 
+def test_the_camera_s_own_rate_does_not_limit_that_of_a_board_s_trigger(opened):
+    wish = {"controls": {"TriggerSource": "Software", "TriggerMode": "On"}}
+    camera, info = opened(triggered=True, framerate=5.0, framerate_given=True, **wish)
+    assert (info.framerate, info.steady) == (5, False)
+    assert {answer.setting for answer in info.answers} == {"TriggerSource", "TriggerMode"}
+    features = camera._features
+    assert features.value("AcquisitionFrameRate") == features.bounds("AcquisitionFrameRate")[1]
+    assert features.value("AcquisitionFrameRateEnable") is None  # the fake one does not have it
+
+
 def test_a_trigger_of_an_earlier_program_does_not_stop_a_bench_that_wants_none(opened):
     camera, _ = opened(controls={"TriggerMode": "On", "TriggerSource": "Line0"})
     camera.close()

@@ -312,7 +312,9 @@ class GenicamCamera:
             answers.append(Answer("pixel_format", answer.asked, answer.got, answer.same))
         if request.size_given:
             answers.append(self._set_size(features, request.size))
-        if request.framerate_given:
+        if request.triggered:
+            features.unlimit_rate()
+        elif request.framerate_given:
             answers.append(self._set_rate(request.framerate))
         answers += [features.apply(name, wish) for name, wish in request.controls.items()]
         self._framerate = self._rate()
@@ -328,7 +330,7 @@ class GenicamCamera:
         return tuple(answers)
 
     def _select_trigger(self, features: Features) -> None:
-        """Let features of triggers without a selector, and TriggerSoftware, mean single frames."""
+        """Let features without a selector, and TriggerSoftware, mean single frames."""
         if "FrameStart" in features.choices("TriggerSelector"):
             features.apply("TriggerSelector", "FrameStart")
 
@@ -343,16 +345,15 @@ class GenicamCamera:
         return Answer("size", "×".join(map(str, size)), got + whys, not whys)
 
     def _set_rate(self, wish: float) -> Answer:
+        asked = f"{wish:g}"
         try:
             self._arv.call("arv_camera_set_frame_rate", self._camera, wish)
             low, high = self._rate_bounds()
         except AravisError as error:
-            return Answer("framerate", f"{wish:g}", f"refused: {error}")
+            return Answer("framerate", asked, f"refused: {error}")
         got = self._rate()
         offer = "" if low <= wish <= high else f" (it offers {low:.4g} to {high:.4g})"
-        return Answer(
-            "framerate", f"{wish:g}", f"{got:.4g}{offer}", abs(got - wish) <= 0.005 * wish
-        )
+        return Answer("framerate", asked, f"{got:.4g}{offer}", abs(got - wish) <= 0.005 * wish)
 
     def _rate(self) -> float:
         """Return the rate that the camera reports; 0 if it has none."""
@@ -362,10 +363,9 @@ class GenicamCamera:
             return 0.0
 
     def _rate_bounds(self) -> tuple[float, float]:
-        """Return the lowest and highest rate."""
+        """Return the lowest and highest one."""
         low, high = c_double(), c_double()
-        call = "arv_camera_get_frame_rate_bounds"
-        self._arv.call(call, self._camera, byref(low), byref(high))
+        self._arv.call("arv_camera_get_frame_rate_bounds", self._camera, byref(low), byref(high))
         return low.value, high.value
 
     def _pixel_code(self, features: Features, convert: bool) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import re
@@ -71,9 +72,12 @@ class Features:
         return next((name for name in names if self.kind(name)), "")
 
     def value(self, name: str) -> ControlValue | None:
-        """Return a feature's value; None if it cannot be read at present."""
+        """Return a feature's value; None if it cannot be read at present, or does not exist."""
+        kind = self.kind(name)
+        if kind in ("", "command"):
+            return None
         try:
-            return self._read(name, self.kind(name))
+            return self._read(name, kind)
         except AravisError:
             return None
 
@@ -92,6 +96,14 @@ class Features:
         call = f"arv_device_get_{kind}_feature_bounds"
         self._library.call(call, self._device, name, byref(low), byref(high))
         return low.value, high.value
+
+    def unlimit_rate(self) -> None:
+        """Switch off the camera's own rate, by which many ignore triggers that come sooner."""
+        if self.kind("AcquisitionFrameRateEnable"):
+            self.apply("AcquisitionFrameRateEnable", False)
+        elif name := self.first_of("AcquisitionFrameRate", "AcquisitionFrameRateAbs"):
+            with contextlib.suppress(AravisError):
+                self.apply(name, self.bounds(name)[1])
 
     def _node(self, name: str) -> Pointer:
         found: Pointer = self._library.call("arv_device_get_feature", self._device, name)

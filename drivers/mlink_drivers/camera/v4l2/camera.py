@@ -63,6 +63,10 @@ class V4L2Camera:
         self._numbers: FrameNumbers | None = None
         self._buffer: Buffer | None = None
         """The one grabbed last."""
+        self._began_ns = 0
+        """When the stream was switched on."""
+        self._framerate = 0.0
+        self._alternating = False
 
     def open(self, address: str, request: CameraRequest) -> CameraInfo:
         """Open the node, apply the request, and grab a few frames to see what is delivered.
@@ -94,24 +98,23 @@ class V4L2Camera:
         source = f"camera {self._node}"
         self._pictures = pictures_of(name, adopted, source, convert=request.convert)
         rate = stream.set_rate(request.framerate)
-        framerate = rate or request.framerate
+        framerate = self._framerate = rate or request.framerate
+        self._alternating = adopted.alternating
         controls = tuple(self.adjust(name, wish) for name, wish in request.controls.items())
-        moment = self._probe(stream, self._pictures, adopted, framerate, request)
-        assert self._times is not None
-        assert self._numbers is not None
-        shape = self._pictures.shape
+        moment = self._probe(stream, self._pictures, name, request)
+        times, shape = self._times, self._pictures.shape
         size = adopted.size if name in RAW else shape[1::-1]
         return CameraInfo(
             shape=shape,
             dtype=self._pictures.dtype,
             bits=self._pictures.bits,
             framerate=framerate,
-            timestamp_source=self._times.source,
-            uncertainty_usec=self._times.uncertainty_usec,
+            timestamp_source=times.source if times else "host",
+            uncertainty_usec=times.uncertainty_usec if times else round(1e6 / framerate),
             identity=address if address.startswith(_LASTING) else lasting_name(self._node),
             answers=_answers(request, size, framerate, name) + controls,
             pixel_format="" if request.convert else name,
-            timestamp_moment="" if self._times.source == "host" else moment,
+            timestamp_moment="" if times is None or times.source == "host" else moment,
             numbers_complete=can.driver != _LOSES_UNSEEN,
         )
 
@@ -158,30 +161,28 @@ class V4L2Camera:
             ) from error
 
     def _probe(
-        self,
-        stream: VideoStream,
-        pictures: Pictures,
-        adopted: PictureFormat,
-        framerate: float,
-        request: CameraRequest,
+        self, stream: VideoStream, pictures: Pictures, name: str, request: CameraRequest
     ) -> str:
         """Grab the first frames, which show how their times and numbers are determined.
 
+        A camera that waits for its trigger has none yet: then the first one of the run shows it.
         No buffer can be filled before the stream is switched on. Driver times between that moment
         and the return of each grab are therefore on CLOCK_MONOTONIC.
 
         Returns:
             What is stamped, by the driver: "exposure-start" or "frame-end".
         """
-        before_ns = time.monotonic_ns()
+        self._began_ns = time.monotonic_ns()
         stream.start()
+        if request.triggered and name in RAW:
+            return ""
         limit_sec = max(request.open_timeout_sec, request.silence_sec)
         taken: list[tuple[int, int]] = []
         sequences: list[int] = []
         known = False
         buffer: Buffer | None = None
         while len(taken) < _PROBES or not known:
-            buffer = self._first(stream, limit_sec)
+            buffer = self._first(stream, limit_sec, name if request.triggered else "")
             taken.append((time.monotonic_ns(), buffer.time_ns))
             sequences.append(buffer.sequence)
             known |= not buffer.damaged and pictures.learn(buffer.data)
@@ -191,20 +192,38 @@ class V4L2Camera:
                     remedy="Try another cable, USB port or pixel_format, such as YUYV or MJPG.",
                 )
         assert buffer is not None
-        self._times = FrameTimes(f"camera {self._node}", taken, before_ns, framerate)
-        self._numbers = FrameNumbers(
-            # The two fields of an interlaced picture have the same number.
-            [0, 0] if adopted.alternating else sequences,
-            round(1e9 / framerate) if self._times.is_kernel_time else 0,
-        )
+        self._learn(taken, sequences)
         return "exposure-start" if buffer.at_exposure else "frame-end"
 
-    def _first(self, stream: VideoStream, limit_sec: float) -> Buffer:
-        """Return the next of the first frames."""
+    def _learn(self, taken: list[tuple[int, int]], sequences: list[int]) -> FrameTimes:
+        """Find out how times and numbers are determined, by (arrival, stamp) and number of frames.
+
+        Args:
+            taken: Time of arrival and driver's time of the first frames, in ns.
+            sequences: The driver's numbers of them.
+        """
+        rate = self._framerate
+        times = self._times = FrameTimes(f"camera {self._node}", taken, self._began_ns, rate)
+        self._numbers = FrameNumbers(
+            # The two fields of an interlaced picture have the same number.
+            [0, 0] if self._alternating else sequences,
+            round(1e9 / rate) if times.is_kernel_time else 0,
+        )
+        return times
+
+    def _first(self, stream: VideoStream, limit_sec: float, triggered: str) -> Buffer:
+        """Return the next of the first frames; `triggered` is the format of a triggered camera."""
         deadline = time.monotonic_ns() + round(limit_sec * 1e9)
         while (buffer := stream.take(_GRAB_SEC)) is None:
             if gone(self._node):
                 raise went_away(self._node)
+            if time.monotonic_ns() > deadline and triggered:
+                raise DeviceError(
+                    f"camera {self._node} sends nothing without its trigger, and what pictures of "
+                    f"the format {triggered} are shows only in the first one",
+                    remedy="Choose a raw pixel_format, such as GREY or YUYV, or switch its trigger "
+                    "mode on by a command on `control-in` when the run has begun.",
+                )
             if time.monotonic_ns() > deadline:
                 raise opening_failed(self._node, silent_sec=limit_sec)
             time.sleep(0.01)
@@ -216,8 +235,8 @@ class V4L2Camera:
         A frame is in the driver's queue, or not: no time is measured, so a thread that loses the
         processor in between discards neither more nor less.
         """
-        assert self._stream is not None
-        assert self._times is not None
+        if self._times is None:  # it waits for its trigger
+            return
         assert self._numbers is not None
         self._times.start()
         if not self._times.is_kernel_time:
@@ -237,9 +256,14 @@ class V4L2Camera:
             if gone(self._node):
                 raise went_away(self._node)
             return NoFrame.TIMEOUT
+        now_ns = time.monotonic_ns()
+        if self._times is None:
+            # Of a driver that does not count, the number stays, which is taken for one further.
+            before = (buffer.sequence - 1) & 0xFFFF_FFFF
+            self._learn([(now_ns, buffer.time_ns)], [before, buffer.sequence]).start()
         assert self._times is not None
         assert self._numbers is not None
-        stamp = self._times.stamp(time.monotonic_ns(), buffer.time_ns)
+        stamp = self._times.stamp(now_ns, buffer.time_ns)
         if isinstance(stamp, Stamp):
             number = self._numbers.number(buffer.sequence, stamp.time_ns)
             return Stamp(stamp.time_ns, number, stamp.estimated)
@@ -296,7 +320,8 @@ def _answers(
             "framerate",
             f"{request.framerate:g}",
             f"{framerate:g}",
-            abs(framerate - request.framerate) <= RATE_TOLERANCE * request.framerate,
+            abs(framerate - request.framerate) <= RATE_TOLERANCE * request.framerate
+            or (request.triggered and framerate > request.framerate),
         ),
     ]
     if wanted := request.pixel_format:

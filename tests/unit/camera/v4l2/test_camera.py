@@ -68,6 +68,47 @@ def test_frames_have_the_kernels_time_and_number_and_their_pixels(camera, driver
     assert picture.tolist() == [list(range(64))] * 48
 
 
+def test_a_camera_that_waits_for_its_trigger_is_opened_without_a_frame(camera, driver, clock):
+    driver.on_wait = lambda: None
+    info = open_camera(camera, driver, triggered=True, framerate=20, framerate_given=True)
+    assert (info.shape, info.dtype, info.differences) == ((48, 64), np.uint8, ())  # 30 is enough
+    camera.start()
+    assert camera.grab() is NoFrame.TIMEOUT
+    found = []
+    for step in (1, 1, 3):  # two were lost by the driver
+        clock.now_ns += step * 2 * PERIOD_NS
+        driver.sequence += step - 1
+        driver.fill(bytes(64 * 48), time_ns=clock.now_ns - 2_000_000)
+        found.append(camera.grab())
+        assert found[-1].time_ns == clock.now_ns - 2_000_000
+    assert [stamp.number for stamp in found] == [0, 1, 4]
+    assert camera.retrieve(np.zeros((48, 64), np.uint8))
+
+
+def test_a_driver_without_numbers_gives_those_of_a_triggered_camera_one_by_one(
+    camera, driver, clock
+):
+    driver.on_wait = lambda: None
+    open_camera(camera, driver, triggered=True)
+    camera.start()
+    numbers = []
+    for _ in range(3):
+        clock.now_ns += PERIOD_NS
+        driver.fill(b"x", time_ns=clock.now_ns, sequence=0)
+        numbers.append(camera.grab().number)
+    assert numbers == [0, 1, 2]
+
+
+def test_jpeg_of_a_camera_that_waits_for_its_trigger_is_refused_in_words(tmp_path, clock):
+    driver = FakeV4L2(tmp_path / "video0", formats=("MJPG",))
+    driver.on_wait = lambda: setattr(clock, "now_ns", clock.now_ns + 1_000_000_000)
+    camera = camera_module.V4L2Camera(driver)
+    with pytest.raises(DeviceError, match="nothing without its trigger") as caught:
+        open_camera(camera, driver, triggered=True)
+    camera.close()
+    assert "control-in" in caught.value.remedy
+
+
 def test_frames_that_found_no_buffer_are_missing_in_the_numbers(camera, driver, clock):
     open_camera(camera, driver)
     camera.start()
