@@ -39,9 +39,7 @@ OnProgress = Callable[[int], None]
 
 
 def encode_file(job: Job, on_progress: OnProgress = lambda _frames: None) -> dict[str, Any]:
-    """Encode a file, verify the result, and rename it to `job.target`.
-
-    The target is the name of the original if the container is the same; then it replaces it.
+    """Encode a file to a draft beside it, and verify that; `replace_original` puts it in place.
 
     Args:
         job: The file and how to encode it.
@@ -54,8 +52,8 @@ def encode_file(job: Job, on_progress: OnProgress = lambda _frames: None) -> dic
         StorageError: The original cannot be read, or the result differs. The original is kept.
     """
     folder = Path(job.folder)
-    source, target = job.file(job.source), job.file(job.target)
-    draft = folder / f".{job.target}{DRAFT_SUFFIX}"
+    source = job.file(job.source)
+    draft = _draft(job)
     draft_times = folder / f".{job.tsync}{DRAFT_SUFFIX}"
     if not is_finished(source):
         raise StorageError(
@@ -67,20 +65,22 @@ def encode_file(job: Job, on_progress: OnProgress = lambda _frames: None) -> dic
         attributes = _encode(job, source, draft, draft_times, on_progress)
         with storage_errors(draft), draft.open("rb+") as file:
             os.fsync(file.fileno())
-        with storage_errors(target.path):
-            draft.replace(target.path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
     finally:
-        for leftover in (draft, draft_times):
-            leftover.unlink(missing_ok=True)
+        draft_times.unlink(missing_ok=True)
     return attributes
 
 
 def replace_original(job: Job) -> None:
-    """List the encoded file in the manifest, and remove an original with another name.
+    """Give the draft its name, list it in the manifest, and remove an original with another name.
 
-    Not part of `encode_file`: the files of a dataset share a manifest, so the leading process
-    updates it.
+    Not part of `encode_file`: the files of a dataset share a manifest and attributes, so the
+    leading process updates them, the attributes first.
     """
+    with storage_errors(job.file(job.target).path):
+        _draft(job).replace(job.file(job.target).path)
     if job.target == job.source:
         return
     folder = Path(job.folder)
@@ -91,6 +91,10 @@ def replace_original(job: Job) -> None:
     manifest["data"] = entry.as_toml(folder)
     write_toml(job.file(MANIFEST), manifest)
     job.file(job.source).remove()
+
+
+def _draft(job: Job) -> Path:
+    return Path(job.folder) / f".{job.target}{DRAFT_SUFFIX}"
 
 
 def is_encoded(job: Job) -> bool:

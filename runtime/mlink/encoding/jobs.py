@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 
 from mlink.errors import StorageError
-from mlink.metadata import bits_of
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
@@ -98,8 +97,8 @@ def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
             wanted=wanted,
             frames=len(read_tsync(unit.file(tsync)).times),
             framerate=float(video.get("framerate", 0.0)),
-            pixels=str(video.get("pixels", "")),
-            bits=bits_of(video, 2),
+            pixels=wanted.pixels or str(video.get("pixels", "")),
+            bits=wanted.bits,
         )
         for name, tsync in zip(videos, times, strict=True)
     ]

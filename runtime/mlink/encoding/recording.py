@@ -88,19 +88,19 @@ def encode_recording(
             incomplete.add(unit.name)
     waiting = [job for job in jobs if not is_encoded(job)]
     at_once = parallel or max((wanted.parallel_count for _, wanted in units), default=1)
-    changed: dict[str, dict[str, Any]] = {}
+    folders = {unit.name: unit for unit, _ in units}
     for encoder in _run_all(waiting, at_once, on_progress):
         job, progress = encoder.job, encoder.progress
         if progress.error:
             report.failed.append(f"{job.label}: {progress.error} {progress.remedy}".rstrip())
             incomplete.add(job.dataset)
         else:
+            _describe(folders[job.dataset], encoder.attributes)
             replace_original(job)
             report.encoded.append(job.label)
-            changed[job.dataset] = encoder.attributes
     for unit, wanted in units:
         if unit.name not in incomplete:
-            _finish(unit, wanted, changed.get(unit.name))
+            _finish(unit, wanted)
     return report
 
 
@@ -117,16 +117,21 @@ def _run_all(waiting: list[Job], at_once: int, on_progress: OnProgress) -> Itera
                     yield key.data
 
 
-def _finish(unit: UnitFolder, wanted: DeferredEncoding, changed: dict[str, Any] | None) -> None:
+def _describe(unit: UnitFolder, changed: dict[str, Any]) -> None:
+    """Note how a dataset is encoded, before its files are: an interruption must not lose it."""
+    attributes = read_toml(unit.file(ATTRIBUTES))
+    table = attributes[ATTRIBUTE]
+    table.setdefault("recorded_as", attributes.get("encoder", {}).get("codec", ""))
+    attributes["encoder"] = changed["encoder"]
+    attributes["video"] = attributes.get("video", {}) | changed["video"]
+    write_toml(unit.file(ATTRIBUTES), attributes)
+
+
+def _finish(unit: UnitFolder, wanted: DeferredEncoding) -> None:
     """Mark a dataset as encoded, and remove originals left by an interruption."""
     attributes = read_toml(unit.file(ATTRIBUTES))
     done = msgspec.to_builtins(wanted) | {"state": "done"}
-    table = {key: value for key, value in done.items() if value is not None}
-    if changed is not None:
-        table["recorded_as"] = attributes.get("encoder", {}).get("codec", "")
-        attributes["encoder"] = changed["encoder"]
-        attributes["video"] = attributes.get("video", {}) | changed["video"]
-    attributes[ATTRIBUTE] = table
+    attributes[ATTRIBUTE] |= {key: value for key, value in done.items() if value is not None}
     write_toml(unit.file(ATTRIBUTES), attributes)
     for name in unit.part_names("data"):
         original = unit.file(f"{Path(name).stem}.mkv")

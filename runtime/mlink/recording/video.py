@@ -43,8 +43,11 @@ def array_of(frame: Any, kind: str) -> NDArray[Any]:
         plane: NDArray[Any] = np.ascontiguousarray(frame.to_ndarray(format="bgr24")[..., 0])
         return plane
     name = ARRAY_FORMATS.get(kind) or ("gray" if stored.startswith("gray") else "bgr24")
-    if name == "gray16le" and stored in ("gray10le", "gray12le"):  # else scaled to 16 bits
-        name = stored
+    is_narrow = all(component.bits <= 8 for component in frame.format.components)
+    if kind.startswith("gray") and stored in ("gray10le", "gray12le", "gray16le"):
+        name = stored  # else the values are scaled
+    elif kind.endswith("16") and is_narrow:  # of a dataset that is being encoded
+        name = ARRAY_FORMATS[kind.replace("16", "8")]
     array: NDArray[Any] = frame.to_ndarray(format=name)
     return array
 

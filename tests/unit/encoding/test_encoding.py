@@ -13,6 +13,7 @@ import pytest
 
 import mlink.recording
 from mlink.encoding import file as encoding_file
+from mlink.encoding import recording as encoding_recording
 from mlink.encoding.file import encode_file, replace_original
 from mlink.encoding.jobs import jobs_of, pending_units
 from mlink.encoding.recording import Progress, encode_recording
@@ -247,6 +248,47 @@ def test_killed_after_the_swap_the_next_call_only_notes_that_it_is_done(tmp_path
     assert attributes(recording)["deferred_encoding"]["state"] == "done"
     assert not (recording / "videos/video" / "0d0e0f-video.mkv").exists()
     assert findings(recording) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "container"),
+    [("_describe", "matroska"), ("replace_original", "matroska"), ("replace_original", "mp4"),
+     ("_finish", "mp4")],
+)  # fmt: skip
+def test_interrupted_after_any_step_values_stay_right_and_the_next_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, container: str
+) -> None:
+    sent = [np.tile(np.roll(np.arange(64) * 16, n), (48, 1)).astype(np.uint16) for n in range(24)]
+    folder = record(
+        tmp_path, sent, metadata={"framerate": RATE, "bits": 10}, video_codec="h264",
+        video_container=container, slices_enabled=True, slices_interval=0.01,
+    )  # fmt: skip
+
+    def check() -> None:
+        with mlink.recording.open(folder) as opened:
+            for recorded, pixels in zip(opened.video(), sent, strict=True):
+                top = 255 if recorded.mat.dtype == np.uint8 else 1023
+                assert abs(recorded.mat / top - pixels / 1023).mean() < 0.03
+
+    whole = getattr(encoding_recording, step)
+
+    def interrupted(*given: Any) -> None:
+        whole(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoding_recording, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        encode_recording(folder, parallel=1)
+    check()
+    monkeypatch.setattr(encoding_recording, step, whole)
+    assert encode_recording(folder).ok
+    check()
+    about = attributes(folder)
+    assert about["deferred_encoding"]["state"] == "done"
+    assert about["deferred_encoding"]["recorded_as"] == "ffvhuff"
+    assert about["encoder"]["codec"] == "h264"
+    assert (about["video"]["pixels"], about["video"]["bits"]) == ("gray8", 8)
+    assert findings(folder) == []
 
 
 def test_an_original_that_was_not_closed_is_repaired_first(tmp_path: Path) -> None:

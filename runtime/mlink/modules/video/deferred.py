@@ -26,6 +26,10 @@ class DeferredEncoding(VideoOptions, frozen=True, kw_only=True):
     """Whether to encode right after the run."""
     parallel_count: int = 4
     """Number of files encoded at the same time."""
+    pixels: str = ""
+    """Kind of the frames that were recorded, e.g. "gray16"; "" in recordings of old versions."""
+    bits: int = 0
+    """Bits of their values that are used; 0: all."""
 
 
 def interim_options(

@@ -262,7 +262,7 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         dataset.add_aux_file(tsync_name, key="tsync", summary="Video timestamps")
         self._describe(dataset, writer, options)
         if options.codec != wanted.codec:
-            dataset.set_attribute(ATTRIBUTE, msgspec.to_builtins(self._deferred(wanted)))
+            dataset.set_attribute(ATTRIBUTE, msgspec.to_builtins(self._deferred(wanted, writer)))
             self._to_encode += 1
         dataset.save()
         return writer
@@ -272,11 +272,13 @@ class VideoRecorderModule(Module[VideoRecorderSettings]):
         threads = _VIRTUAL_THREADS if self.context.waiting.is_virtual else 0
         return _options(self.settings, self.settings.threads or threads)
 
-    def _deferred(self, wanted: VideoOptions) -> DeferredEncoding:
+    def _deferred(self, wanted: VideoOptions, writer: VideoWriter) -> DeferredEncoding:
         return DeferredEncoding(
             **msgspec.structs.asdict(wanted),
             instant_start=self.settings.deferred_encode_instant_start,
             parallel_count=self.settings.deferred_encode_parallel_count,
+            pixels=writer.kind,
+            bits=writer.bits,
         )
 
     def _describe(self, dataset: Dataset, writer: VideoWriter, options: VideoOptions) -> None:
