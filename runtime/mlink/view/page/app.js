@@ -102,6 +102,7 @@ function rebuild() {
 }
 
 function showSteps() {
+  showPhase(); // time stands still on the charts too
   stepping.show(store.stood, store.role, !(store.ended || store.lostContact));
 }
 
@@ -142,7 +143,7 @@ function showPhase() {
   else if (connection.state === "refused") [text, kind] = ["not allowed", "bad"];
   badge.textContent = text;
   badge.className = `badge ${kind}`;
-  moment.running = !ended && !lostContact && connection.state === "open" && status?.phase === "run";
+  moment.running = !ended && !lostContact && connection.state === "open" && status?.phase === "run" && !store.stood?.stands;
   $("stop").disabled = Boolean(ended || lostContact);
 }
 
