@@ -146,6 +146,18 @@ def test_a_time_is_within_half_the_range_of_the_last_exchange_and_changes_no_oth
         assert found_ns == pytest.approx(expected_ns, abs=HALF // 1000)
 
 
+@pytest.mark.parametrize("minutes", [-17, -30, -100])
+def test_a_time_long_ago_is_the_one_nearest_to_what_is_known_of_it(minutes):
+    """Such as the first edge of a train that has run for longer than half a round."""
+    exchanges = Exchanges()
+    exchanges.run(20)
+    _, host_ns = msgspec.structs.astuple(exchanges.clock.pair)
+    wanted_ns = host_ns + minutes * 60 * 10**9
+    ticks = exchanges.clock.to_ticks(wanted_ns)
+    found_ns = exchanges.clock.to_monotonic_ns(ticks, wanted_ns + 10**9)
+    assert found_ns == pytest.approx(wanted_ns, abs=1000)
+
+
 def test_times_are_right_after_several_wraps():
     exchanges = Exchanges()
     for _ in range(5):

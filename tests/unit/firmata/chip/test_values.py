@@ -166,6 +166,14 @@ def test_single_commands_never_wait_and_bursts_wait_for_the_boards_buffer():
         last += 3 * MSEC // 25
 
 
+def test_what_is_sent_to_a_busy_board_waits_for_room_in_its_buffer():
+    pace = Pace(100 + SPARE_BYTES, 25)  # 40 µs a byte
+    assert pace.at_once(bytes(50), 0)
+    pace.occupy(3_000_000, 0)
+    assert not pace.at_once(bytes(50), 0)
+    assert pace.send_at(bytes(50), 0) == 3_000_000
+
+
 def test_what_may_be_sent_at_once_counts_as_the_same_bytes_at_their_time():
     whole, parts = Pace(100 + SPARE_BYTES, 25), Pace(100 + SPARE_BYTES, 25)
     now_ns = 5_000_000

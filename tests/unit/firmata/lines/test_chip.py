@@ -525,6 +525,16 @@ def test_a_board_that_lost_nothing_reports_nothing(running, caplog):
     assert "lost" not in caplog.text
 
 
+def test_a_board_that_does_not_answer_at_the_end_of_a_run_is_a_loss(running, monkeypatch):
+    monkeypatch.setattr(losses, "_LAST_COUNTS_S", 0.01)
+    running.chip.answers = lambda data: []
+    running.run.chip.close()
+    for _ in range(3):
+        running.run.chip.clock.query(time.monotonic_ns())
+    running.run.take_last_counts()
+    assert "did not answer at the end of the run" in running.context.losses[0][0]
+
+
 def test_what_may_have_filled_the_buffer_is_followed_by_a_query(running, monkeypatch):
     running.run.chip.close()
     monkeypatch.setattr(losses, "_COUNTS_PAUSE_S", 1e9)
