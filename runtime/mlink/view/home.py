@@ -165,7 +165,7 @@ class Home:
         for _ in range(_COMMANDS + 1):
             self._starters.submit(here.wait)
         here.wait()
-        os.nice(19)  # pages come after the modules of runs, which those threads start without it
+        os.nice(10)  # pages come after the modules of runs, which those threads start without it
 
     def routes(self, pages: Pages) -> list[BaseRoute]:
         """Return its paths."""

@@ -14,6 +14,7 @@ const number = (name, value, most) => make("input", { name, type: "number", min:
 class Lines {
   #rows = make("tbody");
   #lines = new Map(); // line → cell of its value
+  #byHand = new Map(); // line → time and value of the last command by hand
 
   constructor(target, sources, act) {
     this.sources = sources;
@@ -35,17 +36,27 @@ class Lines {
   #act;
   #pulse;
 
+  /** Takes the level that a command by hand has left. */
+  note({ act, taken_usec: time, refused }) {
+    const value = { high: 1, low: 0, pulse: 0, output: 0, analog: act.value ?? 0 }[act.command];
+    if (refused) return;
+    if (value === undefined) this.#byHand.delete(act.line ?? 0); // an input: its readings count
+    else this.#byHand.set(act.line ?? 0, { time, value });
+  }
+
   #send(line, command, value = 0) {
     const more = command === "pulse" ? { duration_usec: Math.round(Number(this.#pulse.value) * 1000) } : command === "analog" ? { value } : {};
     this.#act(line, command, more);
   }
 
   update() {
-    const series = new Map(this.lines.map((line) => [line, null]));
+    const series = new Map([...this.lines, ...this.#byHand.keys()].map((line) => [line, null]));
     for (const stream of this.sources) for (const [name, each] of stream.series) if (!series.get(Number(name))?.times.length) series.set(Number(name), each);
     for (const line of [...series.keys()].sort((a, b) => a - b)) {
       if (!this.#lines.has(line)) this.#add(line);
-      const last = series.get(line)?.values.at(-1) ?? null;
+      const each = series.get(line), byHand = this.#byHand.get(line);
+      const later = byHand && !(each?.times.at(-1) > byHand.time); // the last one of both counts
+      const last = later ? byHand.value : (each?.values.at(-1) ?? null);
       const text = last === null ? "–" : `${last}`;
       if (this.#lines.get(line).textContent !== text) this.#lines.get(line).textContent = text;
     }
@@ -106,6 +117,7 @@ export class ControlPanel {
     const { bench, role, acts } = this.#store, { targets = [], no_control: why } = bench;
     this.#parts = role === "owner" ? targets.map((target) => this.#part(target)) : [];
     this.#fields.replaceChildren(...this.#parts.map(({ title, body }) => make("article", { class: "panel", "aria-label": `control ${title}` }, make("div", {}, make("h2", {}, title)), body)));
+    for (const acted of acts) this.#note(acted);
     this.#rows.replaceChildren(...acts.slice(-SHOWN).reverse().map(actRow));
     const note = !targets.length && why && role === "owner" ? [make("p", { class: "note" }, `Commands by hand: ${why}`)] : [];
     this.#box.replaceChildren(...note, this.#fields, this.#last, this.#list);
@@ -120,11 +132,16 @@ export class ControlPanel {
     const readings = module.outputs.filter((each) => each.data_type === "LineReading").map((each) => `${name}.${each.id}`);
     const commanded = module.inputs.filter((each) => each.id === port && each.source).map((each) => each.source);
     const lines = new Lines(target, streams([...readings, ...commanded]), this.#act);
-    return { title: target.target, body: lines.body, update: () => lines.update() };
+    return { title: target.target, body: lines.body, note: (acted) => lines.note(acted), update: () => lines.update() };
+  }
+
+  #note(acted) {
+    for (const part of this.#parts) if (part.title === acted.act.target) part.note?.(acted);
   }
 
   /** Shows what became of a command. */
   add(acted) {
+    this.#note(acted);
     this.#rows.prepend(actRow(acted));
     while (this.#rows.rows.length > SHOWN) this.#rows.deleteRow(-1);
     this.#list.hidden = this.#box.hidden = false;
