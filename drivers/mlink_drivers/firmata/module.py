@@ -200,8 +200,8 @@ class FirmataModule(Module[FirmataSettings]):
         self._set_metadata(session, device)
         self.log.info("connected to %s", session.description)
         self.log.info("%s", session.transport.latency_report)
-        if session.granted is not None:
-            self.log.info("the reader has %s", session.granted.detail)
+        if session.waiting.granted is not None:
+            self.log.info("the reader has %s", session.waiting.granted.detail)
         events.note("connected", str(identity or session.transport.address))
         self.context.set_status(str(session.description))
 

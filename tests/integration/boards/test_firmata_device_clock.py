@@ -172,7 +172,8 @@ def test_a_burst_that_overruns_the_boards_receive_buffer_is_no_silent_loss(rig, 
     ms.watch_edges(Port(bench), 7, ms.Edges.BOTH)
     bench.send(Kind.SET_MODE, 7, flags=OUTPUT)
     session = bench.module._session
-    session.pace = None  # 100 bytes per ms: the board takes less than 50 when it reports edges
+    # 100 bytes per ms: the board takes less than 50 when it reports edges
+    session.outgoing.pace = None
     session.send(b"".join(bytes((0xF5, 7, at % 2)) for at in range(600)))
     bench.wait_for_event("bytes-lost")
     assert "receive buffer was full" in caplog.text

@@ -207,7 +207,7 @@ class ChipInRun:
             self._session.note_wire_rate(USB_RATE)
         else:
             line = 1e6 / wire_time_ns(1, chip.baud_rate)
-            self._session.pace = Pace(features.receive_buffer, min(BYTES_PER_MSEC, line))
+            self._session.outgoing.pace = Pace(features.receive_buffer, min(BYTES_PER_MSEC, line))
         self._losses.connect()
         if not chip.start_clock():
             self._log.warning(
@@ -353,7 +353,7 @@ class ChipInRun:
         )
 
     def _on_seal(self, seal: Seal | None) -> None:
-        self._session.seal = seal
+        self._session.outgoing.seal = seal
 
     def _on_lost(self) -> None:
         if self.triggers is not None:

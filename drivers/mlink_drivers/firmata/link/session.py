@@ -10,20 +10,16 @@ from __future__ import annotations
 import enum
 import logging
 import threading
-import time
-from collections import deque
-from collections.abc import Callable
 from typing import Final, Protocol, Self
 
 import msgspec
 
 from mlink.errors import DeviceError
-from mlink.realtime import Granted
 from mlink.waiting import Registration, ServiceLoop, Waiting
-from mlink_drivers.firmata.link.pace import Pace
+from mlink_drivers.firmata.link.outgoing import Outgoing
 from mlink_drivers.firmata.link.transport import DeviceLostError, Transport, wait_sent
 from mlink_drivers.firmata.wire import encode
-from mlink_drivers.firmata.wire.arrival import ArrivalTimes, wire_time_ns
+from mlink_drivers.firmata.wire.arrival import ArrivalTimes
 from mlink_drivers.firmata.wire.decode import Decoder
 from mlink_drivers.firmata.wire.handshake import REPEAT_S, BoardDescription, Handshake
 from mlink_drivers.firmata.wire.protocol import Message
@@ -40,10 +36,6 @@ class SessionState(enum.Enum):
     LOST = "lost"
 
 
-_LINE_BYTES: Final = 400
-"""In virtual time: bytes that are on their way to a board, at most."""
-_SENT_S: Final = 20.0
-"""In virtual time: longest wait for what was written to be sent."""
 _MOVES: Final[dict[SessionState, set[SessionState]]] = {
     SessionState.CLOSED: {SessionState.CONNECTING},
     SessionState.CONNECTING: {SessionState.CONNECTED, SessionState.CLOSED},
@@ -104,15 +96,7 @@ class Session:
         self.waiting: Waiting = waiting or ServiceLoop(f"firmata-reader {self.name}")
         """Makes the calls of all that belongs to this board."""
         self.decoder = Decoder()
-        self.pace: Pace | None = None
-        """Limits the rate of sending, where the line is faster than the board."""
-        self.seal: Callable[[bytes], bytes] | None = None
-        """Adds to messages what the board expects, such as check values."""
-        self._unsent: deque[tuple[bytes, Registration]] = deque()
-        """Parts that are sent at later moments; in virtual time only."""
-        self._line: tuple[int, Pace] | None = None
-        """Baud rate and limit of the line in virtual time."""
-        self._sent_ns = 0
+        self.outgoing = Outgoing(self.waiting, self.drop)
         self._description: BoardDescription | None = None
         self._listener = listener
         self._timeout_s = handshake_timeout_s
@@ -121,7 +105,6 @@ class Session:
         self._parting = False
         """Whether `close` sends the last bytes of a connection."""
         self._state_lock = threading.Lock()
-        self._write_lock = threading.Lock()
         self._arrivals = ArrivalTimes(transport.baud_rate)
         self._statistics = SessionStatistics()
         self._owns_waiting = waiting is None
@@ -136,20 +119,16 @@ class Session:
         return self._state
 
     @property
-    def granted(self) -> Granted | None:
-        """Scheduling of the thread that reads, once it runs."""
-        return self.waiting.granted
-
-    @property
     def sent_ns(self) -> int:
         """When all that was written will have left, at the line's baud rate at the earliest."""
-        return self._sent_ns
+        return self.outgoing.sent_ns
 
     @property
     def statistics(self) -> SessionStatistics:
         """A copy of the counts so far."""
         return msgspec.structs.replace(
             self._statistics,
+            bytes_out=self.outgoing.bytes_out,
             dropped_bytes=self.decoder.dropped_bytes,
             oversized=self.decoder.oversized,
         )
@@ -177,10 +156,7 @@ class Session:
         return self._connect(self.transport, None)
 
     def reconnect(self, transport: Transport) -> None:
-        """Connect again to a board that was lost; nothing that was sent to it is sent again.
-
-        Args:
-            transport: Where the board is now, not opened yet; it replaces the present one.
+        """Connect to a lost board by a new transport; what was sent before is not sent again.
 
         Raises:
             DeviceError: As `connect`, or another board answers than before.
@@ -199,9 +175,9 @@ class Session:
                 remedy="Connect the board before sending to it.",
             )
         try:
-            self._write(data)
+            self.outgoing.write(self.transport, data)
         except DeviceLostError as error:
-            self._lose(error)
+            self.drop(error)
             raise
 
     def occupy(self, time_ns: int) -> None:
@@ -220,17 +196,13 @@ class Session:
         Raises:
             OSError: The port refuses the rate.
         """
-        with self._write_lock:
+        with self.outgoing.lock:
             self.transport.set_baud_rate(baud_rate)
             self._arrivals = ArrivalTimes(baud_rate)
 
     def note_wire_rate(self, bits_per_sec: int) -> None:
         """Compute arrival times by the rate of the wire, which over USB is not the port's."""
         self._arrivals = ArrivalTimes(bits_per_sec)
-
-    def drop(self, error: DeviceError) -> None:
-        """Treat the board as lost, because it has restarted; it can be connected again."""
-        self._lose(error)
 
     def close(self, farewell: bytes = b"") -> None:
         """Send `farewell` and a reset to a connected board, then close the line.
@@ -256,7 +228,8 @@ class Session:
             return
         self._release()
         self.waiting.settle()
-        self._end_waiting()
+        if self._owns_waiting:
+            self.waiting.close()
 
     def __enter__(self) -> Self:
         self.connect()
@@ -268,10 +241,9 @@ class Session:
     def _part(self, farewell: bytes) -> None:
         """Send the last bytes and wait until they have left; the line is still read meanwhile."""
         try:
-            if self.waiting.is_virtual:  # no time passes any more: nothing overruns the board
-                self.pace = None
-                self._send_rest()
-            self._write(farewell + (encode.system_reset() if self._reset_on_close else b""))
+            self.outgoing.hurry(self.transport)
+            reset = encode.system_reset() if self._reset_on_close else b""
+            self.outgoing.write(self.transport, farewell + reset)
             if not self.waiting.is_virtual:
                 wait_sent(self.transport)
         except DeviceLostError as error:
@@ -287,10 +259,12 @@ class Session:
     def _connect(self, transport: Transport, before: BoardDescription | None) -> BoardDescription:
         self._move(SessionState.CONNECTING)
         try:
-            self.pace = self.seal = None
+            self.outgoing.reset()
             self._release()  # of a lost connection
             self.transport = transport
-            self._open()
+            self.transport.open()
+            self.decoder.reset()
+            self._arrivals = ArrivalTimes(self.transport.baud_rate)
             found = self._shake_hands()
             if before is not None and not found.is_same_board(before):
                 raise DeviceError(
@@ -305,14 +279,10 @@ class Session:
             with self._state_lock:
                 self._state = SessionState.CLOSED
             self._release()
-            self._end_waiting()
+            if self._owns_waiting:
+                self.waiting.close()
             raise
         return found
-
-    def _open(self) -> None:
-        self.transport.open()
-        self.decoder.reset()
-        self._arrivals = ArrivalTimes(self.transport.baud_rate)
 
     def _shake_hands(self) -> BoardDescription:
         handshake = Handshake(self.transport.address)
@@ -327,7 +297,7 @@ class Session:
             if left_s <= 0:
                 raise handshake.failure(self._timeout_s, self.transport.baud_rate)
             identified, asked_ns = handshake.identified, waiting.now_ns()
-            self._write(handshake.request())
+            self.outgoing.write(self.transport, handshake.request())
             if handshake.complete:
                 break
             waiting.until(
@@ -382,7 +352,7 @@ class Session:
         if self._handshake is not None:
             self._failure = error
         else:
-            self._lose(error)
+            self.drop(error)
 
     def _hand_on(self, data: bytes, read_ns: int) -> None:
         if (handshake := self._handshake) is not None:
@@ -398,64 +368,15 @@ class Session:
             except Exception as error:  # noqa: BLE001 - reading goes on
                 self._listener.on_fault(error)
 
-    # -- the rest ------------------------------------------------------------------------------
-
-    def _write(self, data: bytes) -> None:
-        with self._write_lock:
-            if self.seal is not None and (b"\xf0" in data or b"\xff" in data):
-                data = self.seal(data)  # of the usual short messages none has a check value
-            pace = self.pace or self._line_pace()
-            if pace is None or (not self._unsent and pace.at_once(data, self.waiting.now_ns())):
-                self.transport.write(data)
-            else:
-                for part in pace.split(data):
-                    self._write_in_time(part, pace)
-            self._statistics.bytes_out += len(data)
-            if (rate := self.transport.baud_rate) > 0:
-                self._sent_ns = max(self.waiting.now_ns(), self._sent_ns)
-                self._sent_ns += wire_time_ns(len(data), rate)
-
-    def _write_in_time(self, part: bytes, pace: Pace) -> None:
-        """Wait until the board has room, then send; in virtual time a later call sends."""
-        waiting = self.waiting
-        now_ns = waiting.now_ns()
-        time_ns = pace.send_at(part, now_ns)
-        if waiting.is_virtual and (self._unsent or time_ns > now_ns):
-            self._unsent.append((part, waiting.at(time_ns, self._send_next)))
-            return
-        if time_ns > now_ns:
-            time.sleep((time_ns - now_ns) / 1e9)
-        self.transport.write(part)
-
-    def _line_pace(self) -> Pace | None:
-        """Return what limits the bytes on a line in virtual time: no call of the kernel waits."""
-        rate = self.transport.baud_rate
-        if not self.waiting.is_virtual or self._parting or rate <= 0:
-            return None
-        if self._line is None or self._line[0] != rate:
-            bytes_per_msec = 1e6 / wire_time_ns(1, rate)
-            self._line = rate, Pace(_LINE_BYTES, bytes_per_msec)
-        return self._line[1]
+    # -- the end -------------------------------------------------------------------------------
 
     def await_sent(self) -> None:
         """Wait in virtual time until what was written has been sent; writes wait in real time."""
-        if self.waiting.is_virtual and self._state is SessionState.CONNECTED:
-            self.waiting.until(lambda: not self._unsent, _SENT_S)
+        if self._state is SessionState.CONNECTED:
+            self.outgoing.await_sent()
 
-    def _send_next(self) -> None:
-        """Send the next part, whose moment has come."""
-        try:
-            self.transport.write(self._unsent.popleft()[0])
-        except DeviceLostError as error:
-            self._lose(error)
-
-    def _send_rest(self) -> None:
-        while self._unsent:
-            part, call = self._unsent.popleft()
-            call.cancel()
-            self.transport.write(part)
-
-    def _lose(self, error: DeviceError) -> None:
+    def drop(self, error: DeviceError) -> None:
+        """Treat the board as lost, also one that has restarted; it can be connected again."""
         with self._state_lock:
             if self._state is not SessionState.CONNECTED or self._parting:
                 return  # closed, or lost already, or the farewell reports it
@@ -484,11 +405,6 @@ class Session:
             self._registration = None
         if registration is not None:
             registration.cancel()
-        with self._write_lock:
-            while self._unsent:
-                self._unsent.popleft()[1].cancel()
+        with self.outgoing.lock:
+            self.outgoing.forget()
             self.transport.close()
-
-    def _end_waiting(self) -> None:
-        if self._owns_waiting:
-            self.waiting.close()

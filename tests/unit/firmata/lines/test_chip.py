@@ -18,6 +18,7 @@ from mlink_drivers.firmata.lines import losses
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.rows import COUNTERS_HEADER, EventRows, ReflexRows, Rows
+from mlink_drivers.firmata.link.outgoing import Outgoing
 from mlink_drivers.firmata.link.session import SessionStatistics
 from mlink_drivers.firmata.wire.handshake import BoardDescription
 from mlink_drivers.firmata.wire.pin_layout import PinLayout
@@ -56,8 +57,8 @@ class FakeSession:
         self.transport = self
         self.baud_rate = 57_600
         self.can_change_baud_rate = True
-        self.pace = None
         self.waiting = ServiceLoop("chip")
+        self.outgoing = Outgoing(self.waiting, lambda _error: None)
         LOOPS.append(self.waiting)
         self.listener = None
         self.statistics = SessionStatistics()
@@ -154,7 +155,7 @@ def test_the_stream_carries_what_is_known_of_the_boards_clock(running):
 def test_a_raised_baud_rate_paces_what_is_sent_by_the_boards_buffer(running):
     assert running.session.baud_rate == 1_000_000
     # the buffer of 100 bytes less its spare part
-    assert [len(part) for part in running.session.pace.split(bytes(150))] == [92, 58]
+    assert [len(part) for part in running.session.outgoing.pace.split(bytes(150))] == [92, 58]
 
 
 @pytest.mark.parametrize("can_change", [True, False])
@@ -164,7 +165,7 @@ def test_a_rate_that_is_not_wanted_or_cannot_be_changed_stays(tmp_path, can_chan
     bench.run.connect()
     bench.run.close()
     assert bench.session.baud_rate == 57_600
-    assert bench.session.pace is not None  # the buffer of the board is no larger
+    assert bench.session.outgoing.pace is not None  # the buffer of the board is no larger
     assert not [message for message in bench.chip.sent if message[0] == ExtensionId.BAUD]
 
 
