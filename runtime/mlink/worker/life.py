@@ -30,6 +30,7 @@ from mlink.worker.failure import describe
 from mlink.worker.forks import cut_off_forks_of, end, exit_code
 from mlink.worker.host import ModuleHost
 from mlink.worker.virtual_time.host import VirtualHost
+from mlink.worker.virtual_time.taped import TapedHost
 
 _AT_ONCE_USEC = 100_000
 
@@ -49,6 +50,7 @@ class Worker:
         settings_type: type[ModuleSettings] = _load(spec.settings_type)
         settings = msgspec.msgpack.decode(spec.settings, type=settings_type)
         host = VirtualHost if spec.virtual_time else ModuleHost
+        host = TapedHost if spec.tape else host
         self.host: ModuleHost = host(spec, settings, connection.channel, connection.doorbell)
         self._build_module = build or _build_from_spec
         self._channel = connection.channel

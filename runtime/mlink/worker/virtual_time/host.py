@@ -4,8 +4,6 @@ The engine's conductor gives a turn together with the current master time. The m
 items that have arrived and makes the calls that are due. When it would wait, it gives the turn back
 and sends until when it waits; if no other module has a turn before that time, it continues at once.
 The order of a run therefore depends on its input alone, not on the speed of the machine.
-
-With a tape (a journal of a recorded run) the module receives the same events at the same times.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import functools
 import itertools
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from mlink import control
 from mlink.channel import Channel
@@ -22,14 +19,13 @@ from mlink.clock import ManualClock, VirtualClock
 from mlink.control import EngineMessages, WorkerSpec
 from mlink.errors import ControlError
 from mlink.module import ModuleSettings
-from mlink.transport.codec import is_small
 from mlink.transport.doorbell import Doorbell
 from mlink.waiting import Waiting
 from mlink.worker.host import BATCH, ModuleHost
 from mlink.worker.input_port import WorkerInput
 from mlink.worker.virtual_time.agenda import Agenda
 from mlink.worker.virtual_time.costs import drawn
-from mlink.worker.virtual_time.tape import Event, Tape, TapeClock
+from mlink.worker.virtual_time.tape import Event, TapeClock
 from mlink.worker.virtual_time.waiting import VirtualWaiting
 
 BUSY_CALLS = 10
@@ -91,8 +87,6 @@ class VirtualHost(ModuleHost):
         for port_id, cost in spec.costs.items():
             draw = drawn(cost, f"{spec.seed} {spec.name}.{port_id}")
             self.inputs[port_id].before = functools.partial(self._compute, draw)
-        taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
-        self._tape = Tape(Path(spec.tape), taped, spec.sources) if spec.tape else None
         self._warned = 0
         if spec.warn_nondeterminism:
             from mlink.worker.virtual_time.nondeterminism import NondeterminismWatch
@@ -110,8 +104,7 @@ class VirtualHost(ModuleHost):
 
     @property
     def _live_inputs(self) -> list[WorkerInput]:
-        taped = self._tape.ports if self._tape is not None else []
-        return [port for port in self.inputs.values() if port not in taped]
+        return list(self.inputs.values())
 
     @property
     def waiting(self) -> Waiting:
@@ -126,31 +119,18 @@ class VirtualHost(ModuleHost):
                 port.restrict_to(threading.get_ident())
         self.started = self._has_turn = True
         self.journal.note_start(self.inputs)
-        self._shown.follow(self._tape.start if self._tape is not None else None)
 
     def ask_stop(self, at_usec: int = 0) -> None:
         """Request the module's stop: it stops acquiring at once, and its time is the run's end."""
-        if self._tape is None:
-            self._time.time_usec = max(self._time.time_usec, at_usec)
-        elif not self.stop_asked:
-            self._shown.follow(self._tape.stop)
+        self._time.time_usec = max(self._time.time_usec, at_usec)
         super().ask_stop(at_usec)
-
-    def note_finish(self) -> None:
-        """Record that the module's stop() follows."""
-        super().note_finish()
-        if self._tape is not None:
-            self._shown.follow(self._tape.finish)
 
     @property
     def running(self) -> bool:
         """True from start() until a stop was requested; reading it in a loop takes virtual time."""
         if self.started and not self.stop_asked and not self.failed:
             self.serve_control()
-            if self._sees_stop_here():
-                self._await_stop()
-            else:
-                self._note_busy()
+            self._note_running()
         return self.started and not self.stop_asked and not self.failed
 
     def serve(self, timeout_usec: int = -1) -> None:
@@ -191,16 +171,12 @@ class VirtualHost(ModuleHost):
         """Call once, `delay_usec` µs from now; at least 1 µs, so that time always advances.
 
         A call that requests the next one without a delay, and so on, takes time as a loop does
-        that never waits. With a tape, a call that matches a recorded one is made at the recorded
-        time.
+        that never waits.
         """
         depth = self._chained + 1 if delay_usec < SHORT_USEC else 0
         wait_usec = max(1, _as_in_real_time(delay_usec, depth))
         number, due_usec = next(self._call_numbers), self._time.time_usec + wait_usec
-        event = Event(due_usec)
-        if self._tape is not None:
-            event = self._tape.timer(number, delay_usec, due_usec)
-
+        event = self._event_of_call(number, delay_usec, due_usec)
         noted = self.journal.call(number, delay_usec, call)
 
         def make() -> None:
@@ -212,6 +188,10 @@ class VirtualHost(ModuleHost):
                 self._chained = before
 
         self._agenda.call_at(event.time_usec, make)
+
+    def _event_of_call(self, number: int, delay_usec: int, due_usec: int) -> Event:  # noqa: ARG002
+        """Return when a delayed call is made, and what the clock shows then."""
+        return Event(due_usec)
 
     @property
     def idle(self) -> bool:
@@ -226,14 +206,7 @@ class VirtualHost(ModuleHost):
         if not self.started:
             self.serve_control()
             return
-        recorded = None
-        if self._tape is not None and timeout_usec:
-            recorded = self._tape.wait(timeout_usec, self._time.time_usec)
-        if recorded is not None:
-            self._wait_as_recorded(recorded)
-            self._shown.follow(recorded)
-        else:
-            self._wait(timeout_usec)
+        self._wait(timeout_usec)
         if timeout_usec is not None:
             self.journal.note_wait(timeout_usec)
 
@@ -257,17 +230,6 @@ class VirtualHost(ModuleHost):
             self._busy_calls = 0
             self._give_turn(until_usec)
 
-    def _wait_as_recorded(self, end: Event) -> None:
-        """Wait until the recorded end of a wait, and dispatch all that came before it."""
-        self._busy_calls = 0
-        while not self._is_over():
-            self._dispatch()
-            if self._time.time_usec >= end.time_usec:
-                return
-            self._give_turn(end.time_usec)
-        if self.stop_asked and not self.failed and self._tape is not None:
-            self._replay_rest(self._tape, end.time_usec)
-
     def _is_over(self) -> bool:
         """Return whether no more turns come; later items are dispatched by `drain`."""
         if self.stop_asked or self.failed:
@@ -276,9 +238,7 @@ class VirtualHost(ModuleHost):
 
     def _dispatch(self) -> bool:
         """Make what is due, then dispatch items of live modules; return whether there were any."""
-        did = self._driver.serve()
-        if self._tape is not None:
-            self._tape.pull()
+        did = self._serve_driver()
         while not self.stop_asked and not self.failed and (due := self._next_due()) is not None:
             if due > self._time.time_usec:
                 break
@@ -291,25 +251,21 @@ class VirtualHost(ModuleHost):
                 pass
         return did or sum(port.count.received for port in live) != before
 
+    def _serve_driver(self) -> bool:
+        """Make what is due of the driver; return whether there was anything."""
+        return self._driver.serve()
+
     def _next_due(self) -> int | None:
-        """Return the time of the next delayed call or item of the tape; None without one."""
-        item = self._tape.next_usec if self._tape is not None else None
-        return _earliest(self._agenda.next_usec, item)
+        """Return the time of the next delayed call; None without one."""
+        return self._agenda.next_usec
 
     def _do_next(self, due_usec: int) -> None:
-        """Make the delayed call, or dispatch the item of the tape, that is due at `due_usec`."""
-        if due_usec == self._agenda.next_usec:
-            self._agenda.run_due(due_usec)
-            return
-        assert self._tape is not None
-        event, pulled = self._tape.pop()
-        if pulled is not None and event.port is not None:
-            self._shown.follow(event)
-            event.port.dispatch(pulled, event.time_usec)
+        """Do what is due at `due_usec`."""
+        self._agenda.run_due(due_usec)
 
     def _give_turn(self, until_usec: int | None) -> None:
         """Wait until `until_usec`, or until something is due or arrives; others run meanwhile."""
-        until = _earliest(self._next_due(), self._driver.next_usec, until_usec)
+        until = earliest(self._next_due(), self._driver.next_usec, until_usec)
         self._send_status_when_due()
         if (
             until is not None
@@ -367,23 +323,13 @@ class VirtualHost(ModuleHost):
         while self._time.time_usec < until_usec and not self._is_over():
             self._hand_over(until_usec)
 
-    def _sees_stop_here(self) -> bool:
-        """Return whether the recorded module saw the stop here: by `running`, not in a wait."""
-        tape = self._tape
-        if tape is None or tape.stop is None or not self._has_turn or not self._shown.used_up:
-            return False
-        due = self._next_due()
-        sent = sum(port.sent for port in self.outputs.values() if is_small(port.data_type))
-        return (due is None or due >= tape.stop.time_usec) and tape.stop_is_next(sent)
-
-    def _await_stop(self) -> None:
-        """Give turns back until the stop is requested."""
-        while not self.stop_asked and not self.failed:
-            self._hand_over(None)
-
     def _loud_count(self) -> int:
         """Return the number of items sent that wake another module."""
         return sum(port.sent for port in self._loud)
+
+    def _note_running(self) -> None:
+        """Note that a module that runs asks whether it does."""
+        self._note_busy()
 
     def _note_busy(self) -> None:
         """Advance time for a module that never waits."""
@@ -433,7 +379,7 @@ class VirtualHost(ModuleHost):
             self._agenda.run_due(self._time.time_usec)
         except Exception as error:  # noqa: BLE001 - a delayed call of the module's
             self.fail(error)
-        self._return_turn(_earliest(self._agenda.next_usec, self._driver.next_usec))
+        self._return_turn(earliest(self._agenda.next_usec, self._driver.next_usec))
 
     def drain(self, ports: list[WorkerInput]) -> None:
         """Wait until all items have arrived, then dispatch them, input by input.
@@ -447,31 +393,21 @@ class VirtualHost(ModuleHost):
                 raise ControlError("lost the connection to the engine")
             if self.given_up:
                 return
-        if self._tape is not None:
-            self._replay_rest(self._tape, self._tape.last_usec)
+        self._take_rest(ports)
+
+    def _take_rest(self, ports: list[WorkerInput]) -> None:
+        """Dispatch what has arrived, input by input."""
         for port in ports:
             while not self.failed and not port.ended:
                 self._take_from(port)
-        if self._tape is not None and self._tape.missing:
-            self.log.warning(
-                "%d items that this module received in the lab are not in the recording",
-                self._tape.missing,
-            )
-            self._tape.missing = 0
-
-    def _replay_rest(self, tape: Tape, last_usec: int) -> None:
-        """Repeat the recorded events after the stop, up to `last_usec`."""
-        tape.pull()
-        while not self.failed and (due := self._next_due()) is not None and due <= last_usec:
-            self._time.time_usec = max(self._time.time_usec, due)
-            self._do_next(due)
 
     def _take_from(self, port: WorkerInput) -> bool:
         """Dispatch at most BATCH items from this input; return whether more may wait."""
         return port.take(BATCH, self.master_clock.now_usec)
 
 
-def _earliest(*times_usec: int | None) -> int | None:
+def earliest(*times_usec: int | None) -> int | None:
+    """Return the earliest of times, of which some are unknown; None without one."""
     return min((each for each in times_usec if each is not None), default=None)
 
 
