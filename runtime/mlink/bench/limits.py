@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from mlink.bench.file import Places, Problems, shown
 from mlink.bench.module import ModuleConfig
-from mlink.control import MAX_DESCRIPTORS
 from mlink.transport.codec import is_small
+from mlink.worker_spec import MAX_DESCRIPTORS
 
 MAX_MODULES = 256
 """Each is a process with some 5 MB of its own; larger benches are not tested."""

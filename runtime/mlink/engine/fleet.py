@@ -16,13 +16,14 @@ from pathlib import Path
 import msgspec
 
 from mlink.closing import ClosesOnExit
-from mlink.control import Output, Report, Waits, WorkerMessages, WorkerSpec
+from mlink.control import Output, Report, Waits, WorkerMessages
 from mlink.engine.direct_output import EVERY_S
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked
 from mlink.worker.leftovers import log_left
 from mlink.worker.spawn import ForkServer
+from mlink.worker_spec import WorkerSpec
 
 Event = tuple[WorkerHandle, WorkerMessages | int]
 """A worker's message, or its exit code (negative: the signal that ended it)."""

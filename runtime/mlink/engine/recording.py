@@ -15,7 +15,6 @@ import msgspec
 
 from mlink import __version__
 from mlink.bench import Bench
-from mlink.control import HANDLER_TIMES, Cost
 from mlink.devices import DeviceEndpoint
 from mlink.engine.account.gaps import GapLog
 from mlink.engine.options import RunOptions
@@ -28,6 +27,7 @@ from mlink.storage.machine import machine, versions
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, write_toml
 from mlink.storage.place import moniker, recording_path
 from mlink.storage.tree import UnitFolder, units_below
+from mlink.worker_spec import HANDLER_TIMES, Cost
 
 _LOG_FILE = "run.log"
 _LOG_BYTES = 64_000_000

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from mlink import control
 from mlink.bench import Bench, ModuleConfig
-from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint, Simulation
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
@@ -55,6 +54,7 @@ from mlink.errors import ControlError, MlinkError
 from mlink.metadata import METADATA_REMEDY
 from mlink.refusals import proc_is_missing, refusals_as_errors, too_little_address_space
 from mlink.storage.uuid7 import uuid7
+from mlink.worker_spec import WorkerSpec
 
 __all__ = ["Engine", "RunOptions", "run_bench"]
 

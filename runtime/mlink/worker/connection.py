@@ -16,12 +16,13 @@ import msgspec
 import mlink
 from mlink import control
 from mlink.channel import Channel, worker_channel
-from mlink.control import EngineMessages, WorkerSpec
+from mlink.control import EngineMessages
 from mlink.errors import ControlError
 from mlink.scripting.backend import BACKEND_VARIABLE as BACKEND
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.output import LineSender, redirect_output
 from mlink.worker.place import answer_for_place
+from mlink.worker_spec import WorkerSpec
 
 ENVIRONMENT = "MLINK_WORKER_FDS"
 """Comma-separated descriptors: the WorkerSpec's file, then those the fork server passed."""

@@ -29,7 +29,6 @@ import msgspec
 
 from mlink import control
 from mlink.channel import worker_channel
-from mlink.control import MAX_DESCRIPTORS, WorkerSpec
 from mlink.ctrl_c import let_through
 from mlink.errors import ControlError
 from mlink.realtime import reset_on_fork, wake_on_time
@@ -39,6 +38,7 @@ from mlink.worker.failure import describe
 from mlink.worker.leftovers import MODULE_VARIABLE, Left, children, end_processes, process_name
 from mlink.worker.life import Worker
 from mlink.worker.output import redirect_descriptors
+from mlink.worker_spec import MAX_DESCRIPTORS, WorkerSpec
 
 REQUEST_LIMIT = 1 << 18
 FAULT = 70

@@ -17,7 +17,7 @@ from typing import Any
 from mlink import control
 from mlink.channel import Channel
 from mlink.clock import Clock, MasterClock
-from mlink.control import EngineMessages, WorkerSpec
+from mlink.control import EngineMessages
 from mlink.devices import DeviceEndpoint
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata
@@ -34,6 +34,7 @@ from mlink.worker.reports import Reporting
 from mlink.worker.second_source import SecondSource
 from mlink.worker.stages import StageTimes
 from mlink.worker.timers import Timers
+from mlink.worker_spec import WorkerSpec
 
 BATCH = 64
 """Most items dispatched from one input before other inputs and control messages are served."""

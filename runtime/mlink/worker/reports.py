@@ -6,11 +6,12 @@ import time
 
 from mlink import control
 from mlink.channel import Channel
-from mlink.control import EngineMessages, WorkerSpec
+from mlink.control import EngineMessages
 from mlink.errors import ControlError
 from mlink.worker.failure import describe
 from mlink.worker.input_port import WorkerInput
 from mlink.worker.output_port import WorkerOutput
+from mlink.worker_spec import WorkerSpec
 
 _STATUS_PERIOD_S = 0.25
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import msgspec
 
 from mlink.closing import ClosesOnExit
-from mlink.control import WorkerSpec
 from mlink.ctrl_c import held_back
 from mlink.errors import ControlError
 from mlink.refusals import crash_remedy
 from mlink.worker.forkserver import Exited, Forked, Importing, ServerMessages
 from mlink.worker.leftovers import RUN_VARIABLE, Left, end_run
 from mlink.worker.warm import start
+from mlink.worker_spec import WorkerSpec
 
 _EXIT_WAIT_S = 5.0
 _KILLED_WAIT_S = 1.0

@@ -6,10 +6,10 @@ import socket
 import threading
 
 from mlink.channel import worker_channel
-from mlink.control import WorkerSpec
 from mlink.module import ModuleSettings
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.host import ModuleHost
+from mlink.worker_spec import WorkerSpec
 
 
 def test_a_worker_whose_engine_dies_stops_even_if_a_message_to_it_failed_first() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection
 
 from mlink.bench import Bench
 from mlink.bench.module import ModuleConfig
-from mlink.control import WorkerSpec
 from mlink.engine.fleet import Fleet, StreamDescriptors
 from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
 from mlink.transport.memory import create_memory
 from mlink.transport.outlet import open_subscription
 from mlink.transport.records import open_pipe
+from mlink.worker_spec import WorkerSpec
 
 
 def spawn_workers(

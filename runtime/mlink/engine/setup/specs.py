@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 from mlink.bench import Bench, ModuleConfig
-from mlink.control import WorkerSpec
 from mlink.devices import DeviceEndpoint
 from mlink.engine.options import RunOptions
 from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE
 from mlink.engine.setup.workdir import RunWorkDir
 from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.module import Category
+from mlink.worker_spec import WorkerSpec
 
 _JOURNALED = (Category.SCRIPT, Category.PROCESSING)
 """Modules that write a journal: their output depends only on what they receive, and when."""

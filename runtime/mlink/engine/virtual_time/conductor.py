@@ -15,8 +15,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlink.control import NO_TIME, Cost, Waits
+from mlink.control import NO_TIME, Waits
 from mlink.engine.plan import Edge
+from mlink.worker_spec import Cost
 
 _LATE_USEC = 1_000
 """Delay in real time from which a turn counts as late, at a chosen speed."""

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from mlink.bench import Bench, ModuleConfig
-from mlink.control import HANDLER_TIMES, Cost
 from mlink.errors import BenchError
 from mlink.lateness import Distribution
 from mlink.modules.script.settings import MEASURED, CostSettings
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml
+from mlink.worker_spec import HANDLER_TIMES, Cost
 
 _REAL_TIME = "Name the folder of a recording of this bench that ran in real time, or a file in it."
 

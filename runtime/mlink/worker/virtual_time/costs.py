@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 
-from mlink.control import Cost
+from mlink.worker_spec import Cost
 
 
 def drawn(cost: Cost, seed: str) -> Callable[[], int]:

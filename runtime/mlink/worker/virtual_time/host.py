@@ -16,7 +16,7 @@ from collections.abc import Callable
 from mlink import control
 from mlink.channel import Channel
 from mlink.clock import ManualClock, VirtualClock
-from mlink.control import EngineMessages, WorkerSpec
+from mlink.control import EngineMessages
 from mlink.errors import ControlError
 from mlink.module import ModuleSettings
 from mlink.transport.doorbell import Doorbell
@@ -27,6 +27,7 @@ from mlink.worker.virtual_time.agenda import Agenda
 from mlink.worker.virtual_time.costs import drawn
 from mlink.worker.virtual_time.tape import Event, TapeClock
 from mlink.worker.virtual_time.waiting import VirtualWaiting
+from mlink.worker_spec import WorkerSpec
 
 BUSY_CALLS = 10
 """Calls in a row without a wait and without an item, after which each call takes time."""

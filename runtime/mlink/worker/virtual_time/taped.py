@@ -9,13 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlink.channel import Channel
-from mlink.control import EngineMessages, WorkerSpec
+from mlink.control import EngineMessages
 from mlink.module import ModuleSettings
 from mlink.transport.codec import is_small
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.input_port import WorkerInput
 from mlink.worker.virtual_time.host import VirtualHost, earliest
 from mlink.worker.virtual_time.tape import Event, Tape
+from mlink.worker_spec import WorkerSpec
 
 
 class TapedHost(VirtualHost):

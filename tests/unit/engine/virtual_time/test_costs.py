@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from mlink.bench import load_bench
 from mlink.cli import app
-from mlink.control import Cost
 from mlink.engine.virtual_time.costs import costs_of
 from mlink.engine.virtual_time.simulated import in_virtual_time
 from mlink.errors import BenchError
+from mlink.worker_spec import Cost
 
 BENCH = """
 [modules.loop]

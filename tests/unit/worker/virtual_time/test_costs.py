@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mlink.control import Cost
 from mlink.worker.virtual_time.costs import drawn
+from mlink.worker_spec import Cost
 
 
 def test_a_fixed_cost_is_always_the_same():
