@@ -6,7 +6,6 @@ It sends the same commands as a script in a run, so a command that works here wo
 from __future__ import annotations
 
 import logging
-import shlex
 import threading
 import time
 from collections import deque
@@ -18,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.typed import typed_lines
+from mlink.cli.typed import execute_typed, typed_lines
 from mlink.clock import MasterClock
 from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
@@ -182,28 +181,7 @@ class BoardConsole(ClosesOnExit):
         """
         if self._lost is not None:
             raise self._lost
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            raise DeviceError(f"'{line.strip()}' cannot be parsed: {error}") from error
-        if not words:
-            return True
-        if words[0] in ("quit", "exit", "q"):
-            return False
-        command = self._commands.get(words[0])
-        if command is None:
-            raise DeviceError(
-                f"unknown command '{words[0]}'",
-                remedy=f"Known: {', '.join(self._commands)}, quit.",
-            )
-        try:
-            command(words[1:])
-        except (IndexError, ValueError) as error:
-            usage = next((u for u in HELP.splitlines() if u.startswith(f"{words[0]} ")), "")
-            raise DeviceError(
-                f"'{line.strip()}' has wrong arguments", remedy=f"Write: {usage}"
-            ) from error
-        return True
+        return execute_typed(line, self._commands, HELP, DeviceError)
 
     # -- commands ------------------------------------------------------------------------------
 

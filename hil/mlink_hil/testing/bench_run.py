@@ -30,7 +30,7 @@ from mlink_hil.faults.kinds import Fault
 from mlink_hil.lab import slowness, wires_of
 from mlink_hil.testing.host.starvation import Snapshot, Starvation
 from mlink_hil.testing.names import Names
-from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.events import fault_event
 from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.observed.sight import Sight
 from mlink_hil.testing.observed.tap_events import ItemEvents, RegionEvents
@@ -48,11 +48,6 @@ _LET_RUN_SEC = 3.0
 _FIRST_FRAME_SEC = 3.0
 _LAST_ITEMS_SEC = 5.0
 """Longest wait for what the tap sent before the end of the run."""
-
-FAULTS = "fault"
-"""Channel of faults: its value is 1 where a fault begins, 0 where it ends or is of a moment."""
-
-_FAULT_TEXTS = {"end": "end of {}", "failed": "{} was not made"}
 
 
 class BenchRun:
@@ -388,15 +383,3 @@ class BenchRun:
             if module.type.category not in LOOP_CATEGORIES
         }
         return {f"ml:{name}"[:_COMM_LENGTH] for name in (*names, TAP_NAME)}
-
-
-def fault_event(time_usec: int, event: str, fault: Fault) -> Event:
-    """Return the event of a fault.
-
-    Args:
-        time_usec: Its master time.
-        event: "begin", "once" (of a moment), "end", or "failed" (could not be made).
-        fault: The fault.
-    """
-    what = _FAULT_TEXTS.get(event, "{}").format(f"{fault.kind} {fault.target}")
-    return Event(FAULTS, time_usec, int(event == "begin"), cells=(what,), caused=True)

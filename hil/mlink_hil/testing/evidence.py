@@ -14,8 +14,7 @@ from typing import Any
 from mlink.errors import MlinkError
 from mlink.opencv import cv2
 from mlink_hil.testing.bench import TestBench
-from mlink_hil.testing.bench_run import FAULTS
-from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.events import FAULTS, Event
 from mlink_hil.testing.report.vcd import write_vcd
 
 _MAX_EVENTS = 2000

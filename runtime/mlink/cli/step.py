@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlink.cli.options import BenchFile, DevicesFile, NoRecord, Overrides, RunTime
+from mlink.cli.typed import execute_typed, typed_lines
 from mlink.errors import BenchError
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def step(
     """Step through a bench of simulated devices in virtual time, and look into its chips."""
     import mlink
     from mlink.bench import load_bench
-    from mlink.cli.typed import typed_lines
     from mlink.errors import MlinkError
 
     checked = load_bench(bench, devices=devices, overrides=overrides or (), time="virtual")
@@ -121,27 +120,7 @@ class StepConsole:
         Raises:
             MlinkError: The command is unknown or failed, or the run has ended.
         """
-        try:
-            words = shlex.split(line, comments=True)
-        except ValueError as error:
-            raise BenchError(f"'{line.strip()}' cannot be parsed: {error}") from error
-        if not words:
-            return True
-        if words[0] in ("quit", "exit", "q"):
-            return False
-        command = self._commands.get(words[0])
-        if command is None:
-            raise BenchError(
-                f"unknown command '{words[0]}'", remedy=f"Known: {', '.join(self._commands)}, quit."
-            )
-        try:
-            command(words[1:])
-        except (IndexError, ValueError) as error:
-            usage = next(each for each in HELP.splitlines() if each.startswith(words[0]))
-            raise BenchError(
-                f"'{line.strip()}' has wrong arguments", remedy=f"Write: {usage}"
-            ) from error
-        return True
+        return execute_typed(line, self._commands, HELP, BenchError)
 
     # commands -----------------------------------------------------------------------------
 

@@ -254,8 +254,6 @@ class Session:
                 error.message,
             )
 
-    # -- connecting ----------------------------------------------------------------------------
-
     def _connect(self, transport: Transport, before: BoardDescription | None) -> BoardDescription:
         self._move(SessionState.CONNECTING)
         try:
@@ -323,8 +321,6 @@ class Session:
         if self._state is not SessionState.CONNECTING:
             raise DeviceError(f"{self.transport.address} was closed while connecting")
 
-    # -- reading -------------------------------------------------------------------------------
-
     def _on_readable(self, now_ns: int) -> None:
         """Read a burst; called when bytes are there, or the line has hung up."""
         if self._state is SessionState.CLOSED:
@@ -367,8 +363,6 @@ class Session:
                 self._listener.on_message(message, arrivals.first_byte_ns(message.offset))
             except Exception as error:  # noqa: BLE001 - reading goes on
                 self._listener.on_fault(error)
-
-    # -- the end -------------------------------------------------------------------------------
 
     def await_sent(self) -> None:
         """Wait in virtual time until what was written has been sent; writes wait in real time."""

@@ -11,8 +11,8 @@ from mlink_hil.faults import kinds
 from mlink_hil.faults.injector import Active, Injector
 from mlink_hil.faults.kinds import Fault
 from mlink_hil.testing.arguments import check_seconds
-from mlink_hil.testing.bench_run import FAULTS, BenchRun, fault_event
-from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.bench_run import BenchRun
+from mlink_hil.testing.observed.events import FAULTS, Event, fault_event
 from mlink_hil.testing.verdicts import hidden_in_tracebacks
 
 __tracebackhide__ = hidden_in_tracebacks

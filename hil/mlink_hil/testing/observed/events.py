@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlink_hil.faults.kinds import Fault
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -182,3 +184,21 @@ def _between(limit: int, lowest: int, highest: int) -> bool | None:
     if lowest >= limit:
         return True
     return False if highest < limit else None
+
+
+FAULTS = "fault"
+"""Channel of faults: its value is 1 where a fault begins, 0 where it ends or is of a moment."""
+
+_FAULT_TEXTS = {"end": "end of {}", "failed": "{} was not made"}
+
+
+def fault_event(time_usec: int, event: str, fault: Fault) -> Event:
+    """Return the event of a fault.
+
+    Args:
+        time_usec: Its master time.
+        event: "begin", "once" (of a moment), "end", or "failed" (could not be made).
+        fault: The fault.
+    """
+    what = _FAULT_TEXTS.get(event, "{}").format(f"{fault.kind} {fault.target}")
+    return Event(FAULTS, time_usec, int(event == "begin"), cells=(what,), caused=True)

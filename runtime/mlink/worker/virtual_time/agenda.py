@@ -76,3 +76,8 @@ class Agenda:
                     heapq.heappush(self._calls, event)
                 raise
         return bool(due)
+
+
+def earliest(*times_usec: int | None) -> int | None:
+    """Return the earliest of times, of which some are unknown; None without one."""
+    return min((each for each in times_usec if each is not None), default=None)

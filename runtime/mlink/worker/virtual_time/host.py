@@ -23,7 +23,7 @@ from mlink.transport.doorbell import Doorbell
 from mlink.waiting import Waiting
 from mlink.worker.host import BATCH, ModuleHost
 from mlink.worker.input_port import WorkerInput
-from mlink.worker.virtual_time.agenda import Agenda
+from mlink.worker.virtual_time.agenda import Agenda, earliest
 from mlink.worker.virtual_time.costs import drawn
 from mlink.worker.virtual_time.tape import Event, TapeClock
 from mlink.worker.virtual_time.waiting import VirtualWaiting
@@ -37,8 +37,6 @@ SHORT_USEC = 50
 """Time that a turn of the loop takes in real time, about: delays and waits in a row, each asked to
 be shorter, take so long; else a run would take millions of turns for a second."""
 _POLL_MS = 250.0
-_MOST_HINTS = 20
-"""Lines that make runs differ, in the summary."""
 
 
 class VirtualHost(ModuleHost):
@@ -88,20 +86,10 @@ class VirtualHost(ModuleHost):
         for port_id, cost in spec.costs.items():
             draw = drawn(cost, f"{spec.seed} {spec.name}.{port_id}")
             self.inputs[port_id].before = functools.partial(self._compute, draw)
-        self._warned = 0
         if spec.warn_nondeterminism:
-            from mlink.worker.virtual_time.nondeterminism import NondeterminismWatch
+            from mlink.worker.virtual_time.nondeterminism import NondeterminismWatch, Warnings
 
-            NondeterminismWatch(self._warn_of, self.run_info.bench_dir).install()
-
-    def _warn_of(self, text: str) -> None:
-        """Log what makes runs differ, and repeat it as a hint; may be called in any thread."""
-        self.log.warning(text)
-        self._warned += 1
-        if self._warned <= _MOST_HINTS:
-            self.hint(text)
-        elif self._warned == _MOST_HINTS + 1:
-            self.hint("there are more such lines: the log names them")
+            NondeterminismWatch(Warnings(self.log, self.hint), self.run_info.bench_dir).install()
 
     @property
     def _live_inputs(self) -> list[WorkerInput]:
@@ -147,7 +135,7 @@ class VirtualHost(ModuleHost):
             return
         self._refuse_endless_wait()
         while not self.stop_asked and not self.failed:
-            self._step(None)
+            self.step(None)
 
     def serve_for(self, duration_usec: int, step_usec: int) -> None:
         """Dispatch items for this whole virtual time.
@@ -199,11 +187,8 @@ class VirtualHost(ModuleHost):
         """Whether nothing will call the module before the stop."""
         return super().idle and self._next_due() is None and self._driver.next_usec is None
 
-    def step(self, timeout_usec: int) -> None:
-        """Dispatch waiting items; without any, wait once for at most `timeout_usec`."""
-        self._step(timeout_usec)
-
-    def _step(self, timeout_usec: int | None) -> None:
+    def step(self, timeout_usec: int | None) -> None:
+        """Dispatch waiting items; without any, wait once for at most `timeout_usec` (None: any)."""
         if not self.started:
             self.serve_control()
             return
@@ -346,8 +331,6 @@ class VirtualHost(ModuleHost):
         self._free_until_usec = message.free_until_usec
         self._loud_before = self._loud_count()
 
-    # items that arrive while other modules run ---------------------------------------------
-
     def _poll_once(self, wait_ms: float) -> None:
         ready = [fd for fd, _ in self._poll.poll(wait_ms)]
         if self._doorbell.fd in ready:
@@ -405,11 +388,6 @@ class VirtualHost(ModuleHost):
     def _take_from(self, port: WorkerInput) -> bool:
         """Dispatch at most BATCH items from this input; return whether more may wait."""
         return port.take(BATCH, self.master_clock.now_usec)
-
-
-def earliest(*times_usec: int | None) -> int | None:
-    """Return the earliest of times, of which some are unknown; None without one."""
-    return min((each for each in times_usec if each is not None), default=None)
 
 
 def _as_in_real_time(usec: int, in_a_row: int) -> int:

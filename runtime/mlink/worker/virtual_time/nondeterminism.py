@@ -12,6 +12,7 @@ import datetime
 import functools
 import gc
 import importlib
+import logging
 import os
 import queue
 import random
@@ -70,6 +71,8 @@ _CLASS_CLOCKS = (
     (datetime.date, "today"),
 )
 _NOT_DRAWN = ("seed", "getstate", "setstate", "get_state", "set_state")
+_MOST_HINTS = 20
+"""Lines that make runs differ, in the summary."""
 _PROCESSES = ("fork", "forkpty", "system", "posix_spawn", "posix_spawnp")
 
 
@@ -106,6 +109,24 @@ class _Watched:
 
     def __instancecheck__(self, value: object) -> bool:
         return isinstance(value, self._function)  # type: ignore[arg-type]  # where it is a class
+
+
+class Warnings:
+    """Logs what makes runs differ, and repeats it as a hint; may be called in any thread."""
+
+    def __init__(self, log: logging.Logger, hint: Callable[[str], object]) -> None:
+        self._log = log
+        self._hint = hint
+        self._count = 0
+
+    def __call__(self, text: str) -> None:
+        """Log and repeat one of them."""
+        self._log.warning(text)
+        self._count += 1
+        if self._count <= _MOST_HINTS:
+            self._hint(text)
+        elif self._count == _MOST_HINTS + 1:
+            self._hint("there are more such lines: the log names them")
 
 
 class NondeterminismWatch:

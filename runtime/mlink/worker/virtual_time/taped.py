@@ -14,7 +14,8 @@ from mlink.module import ModuleSettings
 from mlink.transport.codec import is_small
 from mlink.transport.doorbell import Doorbell
 from mlink.worker.input_port import WorkerInput
-from mlink.worker.virtual_time.host import VirtualHost, earliest
+from mlink.worker.virtual_time.agenda import earliest
+from mlink.worker.virtual_time.host import VirtualHost
 from mlink.worker.virtual_time.tape import Event, Tape
 from mlink.worker_spec import WorkerSpec
 

@@ -11,9 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from mlink_hil.faults import kinds
-from mlink_hil.testing.bench_run import fault_event
 from mlink_hil.testing.evidence import fault_spans
-from mlink_hil.testing.observed.events import Event
+from mlink_hil.testing.observed.events import Event, fault_event
 from mlink_hil.testing.observed.history import History
 from mlink_hil.testing.report.html import report_html
 from mlink_hil.testing.report.timeline_svg import timeline_svg
