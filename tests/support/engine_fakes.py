@@ -8,18 +8,14 @@ from pathlib import Path
 
 from mlink.bench import Bench, Connection, ModuleConfig
 from mlink.channel import Channel, worker_channel
-from mlink.control import (
-    EngineMessage,
-    EngineMessages,
-    WorkerMessage,
-    WorkerSpec,
-)
+from mlink.control import EngineMessage, EngineMessages, WorkerMessage
 from mlink.engine.status import RunStatus
 from mlink.engine.workers import State, WorkerHandle
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 from mlink.worker.forkserver import Exited, Forked
 from mlink.worker.leftovers import Left
+from mlink.worker_spec import WorkerSpec
 
 
 def module(
