@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from mlink.scripting import legacy
@@ -130,14 +131,6 @@ def _row(item: Any) -> Any:
     return list(item)  # a NumPy array, which is not registered as a Sequence
 
 
-def _i32_block(item: Any) -> Any:
-    return _block(item, DataType.SignalBlockI32)
-
-
-def _f32_block(item: Any) -> Any:
-    return _block(item, DataType.SignalBlockF32)
-
-
 def _block(item: Any, wanted: DataType) -> Any:
     """Return a block as the stream's type, by the rules of connections between unequal types."""
     given = _BLOCK_TYPES.get(type(item))
@@ -156,8 +149,8 @@ _FITS: dict[DataType, Fit] = {
     DataType.LineReading: _line_reading,
     DataType.ControlCommand: _control_command,
     DataType.TableRow: _row,
-    DataType.SignalBlockI32: _i32_block,
-    DataType.SignalBlockF32: _f32_block,
+    DataType.SignalBlockI32: partial(_block, wanted=DataType.SignalBlockI32),
+    DataType.SignalBlockF32: partial(_block, wanted=DataType.SignalBlockF32),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlink.reflexes import Edges, ReflexAction
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.messages import StepperDriver
+from mlink_drivers.firmata.chip.extra import StepperDriver
 from mlink_hil.board_kinds import KINDS
 from tests.support import ROOT
 from tests.support.boards.firmware_chip import Chip

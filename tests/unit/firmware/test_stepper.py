@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from mlink_drivers.firmata.chip import encode as chip_encode
+from mlink_drivers.firmata.chip.extra import StepperDriver, StepperFlag
 from mlink_drivers.firmata.chip.messages import (
     ChipStatus,
-    StepperDriver,
-    StepperFlag,
     StepperHow,
     StepperReport,
     StepperState,

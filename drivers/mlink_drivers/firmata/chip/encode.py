@@ -11,7 +11,8 @@ from typing import Final
 
 from mlink.reflexes import Edges, ReflexAction
 from mlink_drivers.firmata.chip.check import seal
-from mlink_drivers.firmata.chip.messages import MAGIC, ExtensionId, StepperDriver
+from mlink_drivers.firmata.chip.extra import StepperDriver
+from mlink_drivers.firmata.chip.messages import MAGIC, ExtensionId
 from mlink_drivers.firmata.wire import encode
 
 LONGEST_TICKS: Final = (1 << 31) - 1

@@ -112,6 +112,28 @@ class StopCounter(msgspec.Struct, frozen=True):
     index: int
 
 
+class StepperDriver(enum.IntEnum):
+    """What drives the motor; NONE removes a stepper."""
+
+    NONE = 0
+    STEP_DIRECTION = 1
+    FOUR_WIRES = 2
+
+
+class StepperFlag(enum.IntFlag):
+    """Options of a stepper."""
+
+    INVERT = 1
+    """The direction line is low for steps up."""
+    ACTIVE_LOW = 2
+    """Steps are low pulses."""
+    RELEASE = 4
+    """The coils are off while the motor stands."""
+    HALF_STEPS = 8
+    LOW_LIMIT_IS_HIGH = 16
+    HIGH_LIMIT_IS_HIGH = 32
+
+
 class Stepper(msgspec.Struct, frozen=True):
     """Set a stepper with two lines (step, direction) or four (coils), which stands then."""
 

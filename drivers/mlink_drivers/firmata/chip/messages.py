@@ -292,28 +292,6 @@ class CounterReport(_Value, frozen=True):
     """Interrupts without a changed pin on the whole board (14 bits)."""
 
 
-class StepperDriver(enum.IntEnum):
-    """What drives the motor; NONE removes a stepper."""
-
-    NONE = 0
-    STEP_DIRECTION = 1
-    FOUR_WIRES = 2
-
-
-class StepperFlag(enum.IntFlag):
-    """Options of a stepper."""
-
-    INVERT = 1
-    """The direction line is low for steps up."""
-    ACTIVE_LOW = 2
-    """Steps are low pulses."""
-    RELEASE = 4
-    """The coils are off while the motor stands."""
-    HALF_STEPS = 8
-    LOW_LIMIT_IS_HIGH = 16
-    HIGH_LIMIT_IS_HIGH = 32
-
-
 class StepperState(_Value, frozen=True):
     """A stepper was set or removed; the board confirms each order with it."""
 

@@ -11,8 +11,15 @@ import msgspec
 
 from mlink.reflexes import Edges
 from mlink_drivers.firmata.chip import encode as chip_encode
-from mlink_drivers.firmata.chip.extra import Count, Move, PulseTrain, Reflex, SafeState, Stepper
-from mlink_drivers.firmata.chip.messages import StepperDriver
+from mlink_drivers.firmata.chip.extra import (
+    Count,
+    Move,
+    PulseTrain,
+    Reflex,
+    SafeState,
+    Stepper,
+    StepperDriver,
+)
 
 
 class SetStepper(msgspec.Struct):

@@ -40,13 +40,13 @@ def worker_spec(
         run_uuid: The recording's id, 16 bytes.
         device: The opened device of the module, if it uses one.
     """
-    virtual, kind = options.virtual, module.type
+    virtual, kind, settings = options.virtual, module.type, type(module.settings)
     subject = bench.subject_of(options.subject)
     spec = WorkerSpec(
         name=module.name,
         type_id=kind.id,
         implementation=kind.implementation,
-        settings_type=_path_of(type(module.settings)),
+        settings_type=f"{settings.__module__}:{settings.__qualname__}",
         inputs=module.inputs,
         outputs=module.outputs,
         bench_name=bench.name,
@@ -100,7 +100,3 @@ def _quiet_outputs(bench: Bench, module: ModuleConfig, virtual: VirtualTime) -> 
         if each.source_module == module.name and virtual.wakes(listener.name, each.port)
     }
     return tuple(port.id for port in module.outputs if port.id not in loud)
-
-
-def _path_of(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"

@@ -268,7 +268,10 @@ def pauses_of(bench, questions):
     """The pauses between the first questions, in ms."""
     asked_ns = []
     send = bench.session._queries._send
-    bench.session._queries._send = lambda data: (asked_ns.append(bench.waiting.now_ns()), send(data))
+    bench.session._queries._send = lambda data: (
+        asked_ns.append(bench.waiting.now_ns()),
+        send(data),
+    )
     bench.session.start_clock()
     bench.waiting.until(lambda: len(asked_ns) == questions, 3600)
     return [round((b - a) / 1e6) for a, b in itertools.pairwise(asked_ns)]
