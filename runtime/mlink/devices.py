@@ -113,12 +113,12 @@ class Reached(NamedTuple):
     woken: list[str]
     """Devices that have sent something at this time; the modules that use them get a turn."""
     halted: Sequence[str] = ()
-    """Devices that stand still at an edge; whoever takes part in virtual time from outside of the
-    run gets a turn."""
+    """Devices that stand still at an edge; a thread outside of the run that takes part in virtual
+    time then gets a turn."""
     readers: AbstractSet[int] = frozenset()
-    """Process IDs for which that is; of the modules that use a device, others get no turn.
+    """Process IDs of the modules that read what was sent; other users of the device get no turn.
 
-    Empty, or with a process that runs no module of the bench: all of them get one."""
+    Empty, or with a process that runs no module of the bench: all its users get one."""
 
 
 class PinLevel(NamedTuple):

@@ -36,7 +36,7 @@ REMEDIES = {
     errno.ENOMEM: f"{_MEMORY}.",
     errno.ESTALE: "The file system of that path has gone: mount it again.",
 }
-"""Advice for an `errno` that tells of the machine, its disks and limits, not of a wrong call."""
+"""Advice for an `errno` that is about the machine, its disks and limits, not about a wrong call."""
 
 LEAST_BYTES = 1 << 30
 """Address space that NumPy, OpenCV and their threads need; with less they end the process."""

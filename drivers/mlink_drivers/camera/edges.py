@@ -69,7 +69,7 @@ class TrainEdges:
 
 
 class StrobeEdges:
-    """The edges of a strobe, as they were seen; one that comes late is where the period says.
+    """The edges of a strobe, as they were seen; a late one gets the time that the period predicts.
 
     Where edges may have been lost, or frames came without one, as many numbers are left out as fit
     into the interval.

@@ -2,7 +2,7 @@
 
 Rows about edges arrive in the module's main thread, frames in the capture thread, and neither waits
 for the other: a frame whose edge has not been reported yet has the time at which the train makes
-it, or at which the strobe's period says.
+it, or the one that the strobe's period predicts.
 """
 
 from __future__ import annotations

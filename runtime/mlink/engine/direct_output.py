@@ -27,7 +27,7 @@ class DirectOutput:
         self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.read_fd, False)
         self.ended = False
-        """Whether nobody has its write end any more."""
+        """Whether no process has its write end open any more."""
         self._rest = b""
         self._texts: list[str] = []
         self._limit = LineLimit(self._texts.append, off=False)

@@ -38,12 +38,12 @@ class Hosting:
     wake: Callable[[], None]
     """Lets `pump` return at once; called from the guest's thread."""
     ending: Callable[[], bool]
-    """Whether the run has to end: nobody waits for the beginning of a guest then."""
+    """Whether the run has to end; a wait for the beginning of a guest is then given up."""
     hurried: Callable[[], bool]
-    """Whether nobody waits for the end of a guest either."""
+    """Whether a wait for the end of a guest is given up, too."""
 
     def wait(self, event: threading.Event, what: str, limit_s: float, *, begins: bool) -> bool:
-        """Go on until the event; return False after the limit, or when nobody waits any more.
+        """Go on until the event; return False after the limit, or when the wait is given up.
 
         Args:
             event: What is waited for.

@@ -2,8 +2,8 @@
 
 A train begins when all of its cameras are ready. Three single pulses come first, so far apart that
 each camera's delay is known without a doubt, then the train, which begins at a time of the chip's
-clock. Its edges are where this time and the period say, so the host reports where the train is only
-after each exchange of the clock. Edges of strobes are reported one by one.
+clock. This time and the period give the time of each edge, so the host reports where the train is
+only after each exchange of the clock. Edges of strobes are reported one by one.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class UartLine:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is somebody at the other end: a UART cannot know."""
+        """Whether a program has the other end open; True, since a UART cannot know."""
         return True
 
     @property

@@ -29,7 +29,7 @@ _RUNGS = (
 _PATIENCE = 24.0
 """Longest time at the disk or without a processor, as a multiple of the grace time: two minutes."""
 _HURRIED_PATIENCE = 2.5
-"""The same after a second interrupt: somebody waits."""
+"""The same after a second interrupt: the user waits at the terminal."""
 _ITEM_PATIENCE = 3.0
 """Time for one item, as a multiple of the longest that the worker has needed for one."""
 _FIRST_ITEM_PATIENCE = 4.0

@@ -137,7 +137,7 @@ class Turns:
         """Let modules finish, which may wait for devices then.
 
         Args:
-            given_up: Whether nobody waits for that any more.
+            given_up: Whether the engine has given up the wait for modules.
         """
         self._phase, self._ending = "stop", given_up
         self._end_usec = self._conductor.run_usec

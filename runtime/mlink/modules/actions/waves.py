@@ -155,7 +155,7 @@ class Player:
 
     @property
     def on(self) -> bool:
-        """Whether it plays, as far as commands say."""
+        """Whether it is switched on, by commands or from the start; its sound may have ended."""
         return self._on
 
     def command(self, *, play: bool, keeps_place: bool = False, duration_ms: int = 0) -> None:

@@ -6,8 +6,8 @@ pictures are free. If it loses the processor between the two for as long as the 
 picture, our thread already has the packet and sends the next picture, which overwrites the object.
 That reference picture stays in use for ever; soon none is left, and all threads wait for each
 other, as does our thread, in C code that no time-out interrupts. No option of the encoder prevents
-this. The picture manager does not sleep between the two, so whoever sends the next picture only
-when all threads sleep is safe.
+this. The picture manager does not sleep between the two, so it is safe to send the next picture
+when all threads sleep.
 """
 
 from __future__ import annotations
