@@ -156,7 +156,10 @@ class Session:
         return self._connect(self.transport, None)
 
     def reconnect(self, transport: Transport) -> None:
-        """Connect to a lost board by a new transport; what was sent before is not sent again.
+        """Connect again to a board that was lost; nothing that was sent to it is sent again.
+
+        Args:
+            transport: Where the board is now, not opened yet; it replaces the present one.
 
         Raises:
             DeviceError: As `connect`, or another board answers than before.
@@ -186,9 +189,9 @@ class Session:
         Args:
             time_ns: For how long it reads no further bytes from its buffer.
         """
-        with self._write_lock:
-            if self.pace is not None:
-                self.pace.occupy(time_ns, self.waiting.now_ns())
+        with self.outgoing.lock:
+            if self.outgoing.pace is not None:
+                self.outgoing.pace.occupy(time_ns, self.waiting.now_ns())
 
     def set_baud_rate(self, baud_rate: int) -> None:
         """Change the baud rate of the open line; the board has to change at the same time.
