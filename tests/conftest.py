@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.busy_host import BusyHost
 from tests.support.fake_context import LOOPS
 
-# CI machines are noisy: how long an example takes depends on them, not on the code
-settings.register_profile("mlink", deadline=None)
+# CI machines are noisy: how long examples take depends on them, not on the code
+settings.register_profile("mlink", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mlink")
 
 UNIT_TESTS = Path(__file__).parent / "unit"
