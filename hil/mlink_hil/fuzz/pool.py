@@ -116,11 +116,16 @@ class Pool(ClosesOnExit):
         ours, theirs = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            os.close(ours)
-            output = None if self._shown else folder / _OUTPUT
-            _be_child(lambda: self._attempt(draw, folder), theirs, output)
+        # A signal that comes before the child handles it must not make it return from here.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.close(ours)
+                output = None if self._shown else folder / _OUTPUT
+                _be_child(lambda: self._attempt(draw, folder), theirs, output, mask)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(theirs)
         self._children.append(_Child(number, draw, pid, ours, folder, time.monotonic()))
         return number
@@ -171,7 +176,9 @@ def _further(before: set[str]) -> list[str]:
     return [name for name in sys.modules if name not in before and name.split(".")[0] in before]
 
 
-def _be_child(attempt: Callable[[], Verdict], pipe: int, output: Path | None) -> None:
+def _be_child(
+    attempt: Callable[[], Verdict], pipe: int, output: Path | None, mask: set[signal.Signals | int]
+) -> None:
     """Make a trial, write its verdict, and exit; never return."""
     code = 1
     try:
@@ -180,6 +187,7 @@ def _be_child(attempt: Callable[[], Verdict], pipe: int, output: Path | None) ->
         signal_at_parents_end(signal.SIGINT)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if os.getppid() != parent:
             os._exit(code)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
