@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from typing import Any, BinaryIO
 import av
 
 from mlink.errors import StorageError
+from mlink.recording.extras import check_extras
+from mlink.recording.matroska import segment_end, wrong_checksum
 from mlink.storage.failures import DISK_ERRORS, storage_error
 from mlink.storage.inside import Source, as_file, path_of
 from mlink.storage.limits import REMEDY as LIMIT_REMEDY
@@ -22,14 +23,10 @@ from mlink.storage.limits import read_limit
 
 _SPECIAL, _ESCAPED = re.compile(r"([\\'\[\]|:])"), r"\\\1"
 """What means something in the name of a file for "tee"."""
-_SEGMENT_ID = b"\x18\x53\x80\x67"
-_UNKNOWN_SIZE = b"\x01" + b"\xff" * 7
-_CRC_ID = b"\xbf\x84"
 _HEAD_BYTES = 4096
-_CHUNK_BYTES = 1 << 20
 _FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".avi": "avi", ".webm": "webm"}
 
-_CONTAINERS = "matroska,webm,mov,mp4,avi,mpegts,mpeg,ogg,flv,asf"
+_CONTAINERS = "matroska,webm,mov,mp4,avi"
 _TEXTS: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 )
@@ -108,7 +105,7 @@ def is_finished(source: Source) -> bool:
         size = os.fstat(file.fileno()).st_size
         match Path(source.name).suffix.lower():
             case ".mkv" | ".webm":
-                end = _segment_end(file.read(_HEAD_BYTES))
+                end = segment_end(file)
                 return end is not None and end <= size
             case ".mp4":
                 boxes, end = _mp4_boxes(file, size)
@@ -125,18 +122,8 @@ def bytes_behind(source: Source) -> int:
     if Path(source.name).suffix.lower() not in {".mkv", ".webm"}:
         return 0
     with as_file(source).open() as file:
-        end = _segment_end(file.read(_HEAD_BYTES))
+        end = segment_end(file)
         return 0 if end is None else max(0, os.fstat(file.fileno()).st_size - end)
-
-
-def _segment_end(head: bytes) -> int | None:
-    """Return where a Matroska file ends, by its first bytes; None when it was not closed."""
-    at = head.find(_SEGMENT_ID) + len(_SEGMENT_ID)
-    field = head[at : at + len(_UNKNOWN_SIZE)]
-    if at < len(_SEGMENT_ID) or not field or not field[0] or field == _UNKNOWN_SIZE:
-        return None
-    width = 9 - field[0].bit_length()
-    return at + width + (int.from_bytes(field[:width], "big") & ((1 << 7 * width) - 1))
 
 
 def _mp4_boxes(file: BinaryIO, size: int) -> tuple[dict[str, bytes], int]:
@@ -238,57 +225,12 @@ def _decode(container: Any, stream: Any) -> tuple[int, str]:
         return frames, f"after {frames} pictures: {reason_of(error)}"
     finally:
         av.logging.set_level(level)
-    if wrong := _wrong_checksum(Path(container.name)):
+    if wrong := wrong_checksum(Path(container.name)):
         return frames, wrong
     if errors:
         text = " ".join(line.strip() for _, _, line in errors[:2])
         return frames, f"{len(errors)} error(s) of the decoder, the first: {text}"
     return frames, ""
-
-
-def _wrong_checksum(path: Path) -> str:
-    """Describe the first part of a Matroska file that differs from its checksum; "" if none does.
-
-    FFmpeg writes these checksums, but does not compare them; few codecs have some of their own.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        segment = file.read(_HEAD_BYTES).find(_SEGMENT_ID)
-        if segment < 0:
-            return ""
-        at = segment + 12  # its size always takes 8 bytes
-        while at < size:
-            file.seek(at)
-            head = file.read(12)
-            width = 9 - head[0].bit_length()  # of the element's id
-            length, used = _element_size(head[width:])
-            at += width + used
-            if length < 0 or at + length > size:  # a kill cut it off
-                return ""
-            file.seek(at)
-            if length >= 6 and file.read(2) == _CRC_ID:
-                wanted, found = int.from_bytes(file.read(4), "little"), 0
-                for part in _chunks(file, length - 6):
-                    found = zlib.crc32(part, found)
-                if found != wanted:
-                    return f"the {length} bytes from {at} on differ from their checksum"
-            at += length
-    return ""
-
-
-def _element_size(data: bytes) -> tuple[int, int]:
-    """Return (size of an element's content or -1 if unknown, bytes that the size takes)."""
-    used = 9 - data[0].bit_length() if data and data[0] else 9
-    if used > min(8, len(data)):
-        return -1, 0
-    value = int.from_bytes(data[:used], "big") & ((1 << 7 * used) - 1)
-    return (-1 if value == (1 << 7 * used) - 1 else value), used
-
-
-def _chunks(file: BinaryIO, count: int) -> Iterator[bytes]:
-    while count > 0 and (part := file.read(min(count, _CHUNK_BYTES))):
-        count -= len(part)
-        yield part
 
 
 def _digest(path: str) -> tuple[int, str]:
@@ -316,7 +258,7 @@ def opened_video(source: Source) -> Iterator[Any]:
         Its container, of PyAV.
 
     Raises:
-        ValueError: Its pictures are larger than allowed.
+        ValueError: Its pictures, or what it has beside them, are larger than allowed.
         av.FFmpegError: It is no video.
         StorageError: The file cannot be opened.
     """
@@ -326,6 +268,7 @@ def opened_video(source: Source) -> Iterator[Any]:
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
+    check_extras(Path(path))
     pixels = read_limit() // _PIXEL_BYTES
     options = {"max_pixels": str(pixels)}
     # Without lists FFmpeg would take a text for a playlist, and open the files that it names.
