@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from tests.support.fake_context import LOOPS
 # CI machines are noisy: how long examples take depends on them, not on the code
 settings.register_profile("mlink", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("mlink")
+
+# A shell that starts pytest in the background makes it ignore Ctrl-C, and all that tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 REAL_DEVICE = re.compile(r"/dev/(tty(ACM|USB|S)\d+|video\d+)")

@@ -112,8 +112,11 @@ def test_a_board_of_digital_lines_is_queried_while_it_is_quiet(
         queries = scripted.received.count(b"\xf9")
         scripted.wait_for(b"\xf9", queries + 4, timeout=LIMIT_S)  # it answers: it is not lost
         assert not bench.context.failures
+        bench.wait_for_readings((7, 0))
         scripted.mute = True
         assert "it answered no query for 2 s" in failure(bench)
+    # silence is no sign of changed bytes: no reading is in doubt
+    assert [row[1] for row in bench.rows("events")] == ["connected", "lost"]
 
 
 def test_a_peer_that_stops_without_a_fin_is_lost(tmp_path: Path, bridge: Bridge) -> None:

@@ -70,6 +70,8 @@ class LevelChecks:
         self._is_firmata = False
         self._queried_ns = 0
         self._dropped_before = 0
+        self._heard = -1, 0
+        """Bytes from the board so far, and the time of the look that first found them, in ns."""
         self.dropped = 0
         """Bytes in this run that belonged to no message."""
         self.corrected = 0
@@ -110,6 +112,8 @@ class LevelChecks:
             self._dropped_before += dropped
             self._take_dropped(dropped)
         now_ns = session.waiting.now_ns()
+        if session.statistics.bytes_in != self._heard[0]:
+            self._heard = session.statistics.bytes_in, now_ns
         for line, level in readings.correct_levels(now_ns - _QUEUE_NS):
             self._take_corrected(line, level)
         reports, edges = readings.take_contradictions()
@@ -121,7 +125,9 @@ class LevelChecks:
         ):
             for _ in range(count):
                 self._refuse(reason)
-        if now_ns >= session.sent_ns and readings.pass_lost_fences(now_ns, _FENCE_NS):
+        are_lost = now_ns >= session.sent_ns and readings.pass_lost_fences(now_ns, _FENCE_NS)
+        # A board from which nothing comes is silent or unplugged: no byte has changed.
+        if are_lost and now_ns - self._heard[1] < _FENCE_NS:
             self.notice_noise()
         # Of other lines all edges have one level.
         edges.intersection_update(self._commands.checkable_lines(unasked=False))
