@@ -110,7 +110,10 @@ def test_frames_that_a_camera_skips_are_counted(faults):
     missing = missing_of(faults)
     assert missing >= 3  # four were skipped; a slow emulator loses more
     assert faults["lost"] >= 3
-    assert abs(faults["lost"] - missing) <= 3 + 0.3 * missing
+    # A frame that a slow emulator delays looks lost, and a short interval follows it.
+    times = faults["run"]["times"][: faults["before"]]
+    delayed = sum(after - before < PERIOD_USEC / 2 for before, after in pairwise(times))
+    assert -3 - 0.3 * missing <= faults["lost"] - missing <= 3 + 0.3 * missing + delayed
 
 
 def test_pictures_arrive_in_order(faults):
