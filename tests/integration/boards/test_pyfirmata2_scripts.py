@@ -70,10 +70,10 @@ def a_polled_button(board: pyfirmata2.Board, bench: VirtualBoard) -> list[object
 
 
 def a_potentiometer(board: pyfirmata2.Board, bench: VirtualBoard) -> list[object]:
+    knob = board.get_pin("a:0:i")
+    seen: list[object] = [knob.value]  # before the thread that reads: no value can be there
     iterator = util.Iterator(board)
     iterator.start()
-    knob = board.get_pin("a:0:i")
-    seen: list[object] = [knob.value]
     for volts in (2.5, 5.0, 0.0):
         bench.analog(0, volts)
         seen.append(
