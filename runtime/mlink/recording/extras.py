@@ -7,6 +7,7 @@ their number, and cannot be interrupted then.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,8 @@ _MOST_TEXT_BYTES = 1 << 20
 _MOST_CHUNKS = 2000
 """Of an AVI, before its pictures; those of FFmpeg have about 20."""
 _PART_BYTES = 1 << 20
+_BOX_BYTES = 8
+"""A box has its length and its type at least."""
 
 
 def check_extras(path: Path) -> None:
@@ -55,19 +58,29 @@ def _check_avi(file: BinaryIO) -> None:
 
 
 def _check_mp4(file: BinaryIO, end: int) -> None:
-    at = texts = 0
-    while at + 8 <= end:
+    texts = 0
+    for kind, at, length in mp4_boxes(file, end):
+        if kind not in _MEDIA:
+            texts += _text_bytes(file, at, length if length >= _BOX_BYTES else end - at)
+        if texts > _MOST_TEXT_BYTES:
+            raise ValueError(f"it has more than the {_MOST_TEXT_BYTES >> 10} kB of texts allowed")
+
+
+def mp4_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, place and length of each outermost box of an MP4 file.
+
+    The length of the last one may go beyond the end, or be less than a box has: it was not closed.
+    """
+    at = 0
+    while at + _BOX_BYTES <= end:
         file.seek(at)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:
-            length = end - at
-        if kind not in _MEDIA:
-            texts += _text_bytes(file, at, min(length, end - at))
-        if texts > _MOST_TEXT_BYTES:
-            raise ValueError(f"it has more than the {_MOST_TEXT_BYTES >> 10} kB of texts allowed")
+        yield kind, at, length
+        if length < _BOX_BYTES:
+            return
         at += length
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import av
 
 from mlink.errors import StorageError
-from mlink.recording.extras import check_extras
+from mlink.recording.extras import check_extras, mp4_boxes
 from mlink.recording.matroska import segment_end, wrong_checksum
 from mlink.storage.failures import DISK_ERRORS, storage_error
 from mlink.storage.inside import Source, as_file, path_of
@@ -129,20 +129,15 @@ def bytes_behind(source: Source) -> int:
 def _mp4_boxes(file: BinaryIO, size: int) -> tuple[dict[str, bytes], int]:
     """Return the start of each outermost box by type, and the end of the last box."""
     boxes: dict[str, bytes] = {}
-    at = 0
-    while at + 8 <= size:
-        file.seek(at)
-        head = file.read(16)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8].decode("latin-1")
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if length < 8:
+    end = 0
+    for code, at, length in mp4_boxes(file, size):
+        if length < 8:  # it was not closed
             break
-        if kind not in boxes:
+        if (kind := code.decode("latin-1")) not in boxes:
             file.seek(at)
             boxes[kind] = file.read(min(length, _HEAD_BYTES)) if kind == "moov" else b""
-        at += length
-    return boxes, at
+        end = at + length
+    return boxes, end
 
 
 def _riff_end(file: BinaryIO, size: int) -> int:
