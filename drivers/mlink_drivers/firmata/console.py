@@ -366,7 +366,7 @@ class BoardConsole(ClosesOnExit):
     def _on_lost(self, error: DeviceError) -> None:
         self._lost = error
 
-    def _on_restarted(self) -> None:
+    def _on_restarted(self, _arrival_ns: int) -> None:
         self._print("the board restarted: set the modes of its pins again")
 
     def _on_fault(self, error: BaseException) -> None:

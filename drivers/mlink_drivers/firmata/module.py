@@ -385,12 +385,13 @@ class FirmataModule(Module[FirmataSettings]):
             )
         self._session.drop(DeviceError(reason, remedy=remedy))
 
-    def _on_restarted(self) -> None:
+    def _on_restarted(self, arrival_ns: int) -> None:
         if self._recovery is not None:
-            self._recovery.on_restarted()
+            self._recovery.on_restarted(arrival_ns)
 
     def _on_other(self, message: Message, arrival_ns: int) -> None:
-        self._replies.take(message, arrival_ns)
+        if self._replies.take(message, arrival_ns) and self._chip is not None:
+            self._chip.unchecked_rows += 1  # check values are of the extension's messages only
         if isinstance(message, I2CReply):
             self._i2c_unanswered = False
         if isinstance(message, StringData):
@@ -489,11 +490,11 @@ class FirmataModule(Module[FirmataSettings]):
             self._chip.report()
         if self._readings.decimated:
             self.context.report("samples_decimated", self._readings.decimated)
-        if self._recovery is not None and self._recovery.reconnects:
-            self.context.report("reconnects", self._recovery.reconnects)
         if count := self._commands.undelivered:
             self.context.report("messages_undelivered", count)
             self.context.note_loss(
                 f"{count} message(s) to {self._session.name} were not sent: it was away",
                 "Check its cable and its supply.",
             )
+        if self._recovery is not None:
+            self._recovery.report(self.context)

@@ -50,6 +50,8 @@ from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire.arrival import USB_RATE, wire_time_ns
 
 _QUERIES_PER_SAFE_TIME: Final = 4
+_OF_ROWS: Final = (PulseEnd, ReflexFired, CounterReport, I2CResult, StepperReport)
+"""Messages that become rows of tables."""
 
 
 class ChipInRun:
@@ -92,6 +94,8 @@ class ChipInRun:
         self._events = events
         self._reflexes = reflexes
         self._record: ClockRecord | None = None
+        self.unchecked_rows = 0
+        """Rows of tables from messages without a check value."""
         settings = self._settings
         self._losses = ChipLosses(
             context,
@@ -147,6 +151,10 @@ class ChipInRun:
             self.commands,
             note=events.note,
             refuse=self._losses.refuse,
+            count_rows=lambda: (
+                self.unchecked_rows
+                + (readings.host_counters.rows_sent if readings.host_counters is not None else 0)
+            ),
         )
         self._counters = Counters(
             self.chip,
@@ -299,6 +307,7 @@ class ChipInRun:
             self._readings.take_edge(line, level, time_ns)
 
     def _on_event(self, message: ExtensionMessage) -> None:
+        self.unchecked_rows += isinstance(message, _OF_ROWS) and not self.chip.checked
         if isinstance(message, AnalogBlock):
             if self.chip.keeps_time:
                 samples, lost = self.commands.take_samples(message)

@@ -137,6 +137,14 @@ class LineCommands:
         """Messages that were not sent because the board was away."""
         return self._writer.undelivered
 
+    def take_unproven(self, sign_ns: int) -> int:
+        """Return how many messages a lost board may not have executed; they are forgotten.
+
+        Args:
+            sign_ns: When the board gave its last sign of life (ns of CLOCK_MONOTONIC).
+        """
+        return self._writer.unproven.take(sign_ns)
+
     def execute(self, command: LineCommand, commanded_ns: int = 0) -> None:
         """Execute a command.
 
@@ -151,7 +159,11 @@ class LineCommands:
         writer = self._writer
         with self._lock:
             undelivered = writer.undelivered
-            self._execute(command, commanded_ns)
+            try:
+                self._execute(command, commanded_ns)
+            except DeviceLostError:
+                writer.undelivered += 1
+                raise
             self.executed += 1
             if writer.undelivered == undelivered:
                 self._punctuality.sent(command, commanded_ns, self._session.waiting.now_ns())
@@ -310,6 +322,7 @@ class LineCommands:
             if isinstance(order, Stepper):
                 self._take_lines(order)
         self._chip.execute(line, order, commanded_ns)
+        self._writer.note_sent()
         if isinstance(order, Count) and (warning := self._chip.counters_warning):
             self._on_warning(warning)
         if isinstance(order, PulseTrain) and self._chip.late_warning:
@@ -352,6 +365,7 @@ class LineCommands:
             self._writer.lines[line].value = 0
             try:
                 if self._chip.pulse(line, duration_usec, commanded_ns, slots):
+                    self._writer.note_sent()
                     return
             except DeviceLostError:
                 self._writer.undelivered += 1

@@ -53,6 +53,7 @@ class HostCounters:
         self, rows: Rows | None, waiting: Waiting, *, on_missed: Callable[[str], None]
     ) -> None:
         self.missed = 0
+        self.rows_sent = 0
         self._rows = rows
         self._waiting = waiting
         self._on_missed = on_missed
@@ -153,6 +154,7 @@ class HostCounters:
             missed: int | str = counter.missed if is_encoder else ""
             counter.missed = 0
             if rows is not None:
+                self.rows_sent += 1
                 rows.add(
                     rows.time_usec(now_ns),
                     order.index,

@@ -46,6 +46,7 @@ class LevelChecks:
         commands: Has the lines whose edges the chip reports.
         note: Called with a keyword and a text for the table of events.
         refuse: Called with the reason for each message that contradicts the one before.
+        count_rows: As for `Doubts`.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class LevelChecks:
         *,
         note: Callable[[str, str], None],
         refuse: Callable[[str], None],
+        count_rows: Callable[[], int] = lambda: 0,
     ) -> None:
         self._context = context
         self._log: logging.Logger = context.log
@@ -65,7 +67,7 @@ class LevelChecks:
         self._commands = commands
         self._note = note
         self._refuse = refuse
-        self._doubts = Doubts(context, session, readings, note=note)
+        self._doubts = Doubts(context, session, readings, note=note, count_rows=count_rows)
         self._suspicious = False
         self._is_firmata = False
         self._queried_ns = 0

@@ -58,7 +58,8 @@ class Readings:
         clock: The run's clock.
         fail: Called with the exception when a reading could not be sent.
         on_lost: Called when the board is lost.
-        on_restarted: Called when the board has restarted and so lost its modes and values.
+        on_restarted: Called when the board has restarted and so lost its modes and values, with
+            the arrival of its first message (ns of CLOCK_MONOTONIC).
         on_other: Called with each other message and its arrival (ns of CLOCK_MONOTONIC).
         decimation: Line → n: of its analog samples only each n-th is sent.
     """
@@ -70,7 +71,7 @@ class Readings:
         *,
         fail: Callable[[BaseException], None],
         on_lost: Callable[[DeviceError], None],
-        on_restarted: Callable[[], None],
+        on_restarted: Callable[[int], None],
         on_other: Callable[[Message, int], None],
         decimation: Mapping[int, int] | None = None,
     ) -> None:
@@ -290,7 +291,7 @@ class Readings:
                 self._inputs.pass_fence()
                 return
         if isinstance(message, Firmware):
-            self._on_restarted()
+            self._on_restarted(arrival_ns)
         else:
             self._on_other(message, arrival_ns)
 

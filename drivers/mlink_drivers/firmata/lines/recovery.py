@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from mlink.errors import DeviceError
+from mlink.module import ModuleContext
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.rows import EventRows
@@ -16,7 +18,9 @@ from mlink_drivers.firmata.link.session import Session
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.identity import PortIdentity, find_again
 
-_REMEDY = "Check the cable, the hub and the board's power supply, then start again."
+_REMEDY: Final = "Check the cable, the hub and the board's power supply, then start again."
+_BOOT_NS: Final = 10_000_000
+"""Before a restarted board's name come its first bytes, which are no sign of the life before."""
 
 
 class Recovery:
@@ -54,6 +58,8 @@ class Recovery:
         find: Callable[[str, PortIdentity | None], str | None] = find_again,
     ) -> None:
         self.reconnects = 0
+        self.unproven = 0
+        """Messages to a board that was lost since its last sign of life."""
         self._session = session
         self._commands = commands
         self._events = events
@@ -63,6 +69,9 @@ class Recovery:
         self._set_status = set_status
         self._log = log
         self._lost_ns = 0
+        """When the lost board gave its last sign of life; 0 while it is there."""
+        self._restarted_ns: int | None = None
+        """When a restarted board began to report that."""
         self._reconnect = Reconnect(
             lambda: find(spec, identity),
             self._reopen,
@@ -77,16 +86,23 @@ class Recovery:
 
     def on_lost(self, error: DeviceError) -> None:
         """Handle a lost board."""
+        sign_ns = self._last_sign_ns()
+        self.unproven += self._commands.take_unproven(sign_ns)
         if self._settings.on_loss == "continue":
             self._reconnect.lost(error.message)
             return
-        self._events.note("lost", error.message)
+        self._events.note("lost", self._since(error.message, sign_ns))
         lost = DeviceError(f"board {self._session.name} lost: {error.message}", remedy=error.remedy)
         lost.__cause__ = error
         self._fail(lost)
 
-    def on_restarted(self) -> None:
-        """Handle a board that has restarted and so lost its modes and values."""
+    def on_restarted(self, arrival_ns: int) -> None:
+        """Handle a board that has restarted and so lost its modes and values.
+
+        Args:
+            arrival_ns: When its first message came (ns of CLOCK_MONOTONIC).
+        """
+        self._restarted_ns = arrival_ns - _BOOT_NS
         error = DeviceError(
             f"board {self._session.name} restarted during the run and lost its line settings",
             remedy="Check its power supply and its reset line, then start again.",
@@ -94,12 +110,34 @@ class Recovery:
         if self._settings.on_loss == "continue":
             self._session.drop(error)
         else:
-            self._events.note("restarted")
+            sign_ns = self._last_sign_ns()
+            self.unproven += self._commands.take_unproven(sign_ns)
+            self._events.note("restarted", self._since("", sign_ns))
             self._fail(error)
+
+    def report(self, context: ModuleContext[FirmataSettings]) -> None:
+        """Report the losses for the run's summary."""
+        if self.reconnects:
+            context.report("reconnects", self.reconnects)
+        if self.unproven:
+            context.report("messages_unproven", self.unproven)
+            context.note_loss(
+                f"{self.unproven} message(s) were sent to {self._session.name} after its last sign"
+                " of life before it was lost: it may not have executed them",
+                "Check its cable and its supply.",
+            )
 
     def close(self) -> None:
         """Stop searching for the board."""
         self._reconnect.close(self._session.close)
+
+    def _last_sign_ns(self) -> int:
+        return self._session.signs.last_ns(self._restarted_ns)
+
+    def _since(self, detail: str, sign_ns: int) -> str:
+        """Return a text for the table of events, with the time of the last sign of life."""
+        sign = f"last sign of life at {max(0, self._events.time_usec(sign_ns))} µs"
+        return f"{detail}; {sign}" if detail else sign
 
     def _reopen(self, address: str) -> None:
         """Open the board at its present address and restore it."""
@@ -127,14 +165,20 @@ class Recovery:
             self._events.note("refused", detail)
             self._set_status(f"lost: {detail}")
         else:
-            self._lost_ns = self._session.waiting.now_ns()
-            self._log.warning("%s lost: %s; no readings until it is back", name, detail)
-            self._events.note("lost", detail)
+            self._lost_ns = sign_ns = self._last_sign_ns()
+            self._log.warning(
+                "%s lost: %s; its last sign of life was %.1f s before; no readings until it is"
+                " back",
+                name,
+                detail,
+                (self._session.waiting.now_ns() - sign_ns) / 1e9,
+            )
+            self._events.note("lost", self._since(detail, sign_ns))
             self._set_status(f"lost: {detail}")
 
     def _on_back(self, address: str) -> None:
         gap_usec = (self._session.waiting.now_ns() - self._lost_ns) // 1000
-        self._lost_ns = 0
+        self._lost_ns, self._restarted_ns = 0, None
         self.reconnects += 1
         policy = self._settings.on_reconnect
         self._log.warning(

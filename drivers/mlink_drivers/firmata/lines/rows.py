@@ -138,8 +138,8 @@ class ReplyRows(Rows):
     def __init__(self, output: OutputPort, clock: Clock) -> None:
         super().__init__(output, clock, REPLIES_HEADER)
 
-    def take(self, message: Message, arrival_ns: int) -> None:
-        """Add a row for a message that is an answer or a text; others are ignored."""
+    def take(self, message: Message, arrival_ns: int) -> bool:
+        """Add a row for a message that is an answer or a text; return False for others."""
         at = self.time_usec(arrival_ns)
         if isinstance(message, I2CReply):
             fault = "" if message.data else "no device answers"
@@ -150,8 +150,11 @@ class ReplyRows(Rows):
             self.add(at, "pin-state", message.pin, message.mode, message.value)
         elif isinstance(message, StringData):
             self.add(at, "string", "", "", message.text)
-        elif isinstance(message, Oversized):
-            self.lose()
+        else:
+            if isinstance(message, Oversized):
+                self.lose()
+            return False
+        return True
 
     def add_i2c(self, time_usec: int, address: int, register: int, data: bytes, fault: str) -> None:
         """Add a row for what an I2C device has sent, or for a fault, which is in words."""

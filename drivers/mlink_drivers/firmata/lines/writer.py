@@ -1,7 +1,9 @@
-"""Writes the values of outputs; counts the messages that were not sent because a board was away."""
+"""Writes the values of outputs; counts the messages that a lost board has not, or may not have."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -12,6 +14,11 @@ from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import PINS_PER_PORT, PinMode
 
 INPUTS: Final = (PinMode.INPUT, PinMode.PULLUP, PinMode.ANALOG)
+_EXECUTED_NS: Final = 20_000_000
+"""A message that has left so long before a sign of life has been executed."""
+_TOGETHER_NS: Final = 10_000_000
+"""Messages that leave within this time are counted together."""
+_MOST_COUNTS: Final = 4096
 
 
 class LineState(msgspec.Struct):
@@ -30,6 +37,35 @@ class LineState(msgspec.Struct):
         return self.mode in INPUTS
 
 
+class Unproven:
+    """Counts the messages since the board's last sign of life: one that dies executes none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: deque[list[int]] = deque()
+        """When messages have left at the latest (ns), and how many."""
+
+    def sent(self, left_ns: int, sign_ns: int) -> None:
+        """Take a message that leaves at a time; the last sign of life came at another."""
+        with self._lock:
+            counts = self._counts
+            while counts and counts[0][0] + _EXECUTED_NS < sign_ns:
+                counts.popleft()
+            if counts and (left_ns - counts[-1][0] < _TOGETHER_NS or len(counts) >= _MOST_COUNTS):
+                counts[-1][1] += 1
+                if len(counts) >= _MOST_COUNTS:
+                    counts[-1][0] = left_ns
+            else:
+                counts.append([left_ns, 1])
+
+    def take(self, sign_ns: int) -> int:
+        """Return how many messages a board may not have executed that is lost; forget them."""
+        with self._lock:
+            found = sum(count for ns, count in self._counts if ns + _EXECUTED_NS >= sign_ns)
+            self._counts.clear()
+            return found
+
+
 class LineWriter:
     """Sends values in the message that the board's firmware supports.
 
@@ -43,6 +79,8 @@ class LineWriter:
     def __init__(self, session: Session) -> None:
         self.undelivered = 0
         """Messages that were not sent because the board was away."""
+        self.unproven = Unproven()
+        """Those that were sent, but to a board that may have been dead."""
         self.lines: dict[int, LineState] = {}
         """State of each line that has had a command."""
         self._session = session
@@ -91,3 +129,9 @@ class LineWriter:
             self._session.send(data)
         except DeviceLostError:
             self.undelivered += 1  # the session has reported the loss
+        else:
+            self.note_sent()
+
+    def note_sent(self) -> None:
+        """Count a message that was sent."""
+        self.unproven.sent(self._session.sent_ns, self._session.signs.last_ns())

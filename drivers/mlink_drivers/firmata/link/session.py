@@ -17,6 +17,7 @@ import msgspec
 from mlink.errors import DeviceError
 from mlink.waiting import Registration, ServiceLoop, Waiting
 from mlink_drivers.firmata.link.outgoing import Outgoing
+from mlink_drivers.firmata.link.silence import Signs
 from mlink_drivers.firmata.link.transport import DeviceLostError, Transport, wait_sent
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import ArrivalTimes
@@ -97,6 +98,7 @@ class Session:
         """Makes the calls of all that belongs to this board."""
         self.decoder = Decoder()
         self.outgoing = Outgoing(self.waiting, self.drop)
+        self.signs = Signs()
         self._description: BoardDescription | None = None
         self._listener = listener
         self._timeout_s = handshake_timeout_s
@@ -332,6 +334,7 @@ class Session:
             data = self.transport.read()
             if data:
                 self._statistics.bytes_in += len(data)
+                self.signs.note(now_ns)
                 self._hand_on(data, now_ns)
         except DeviceLostError as error:
             self._stop_reading(error)

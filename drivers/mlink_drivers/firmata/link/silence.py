@@ -6,6 +6,7 @@ seconds, because this process may have been stopped.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +19,29 @@ LOOKS: Final = 4
 
 _LONGEST_WAY_S: Final = 12.0
 """Longest time for which a query is taken to wait: a buffer of 64 kB at 57600 baud."""
+_SIGNS_NS: Final = 10_000_000
+"""Bytes that come within this time of a sign are the same one."""
+_SIGNS_KEPT: Final = 64
+
+
+class Signs:
+    """When bytes have come from a board, to about 10 ms; at the latest when they are stated."""
+
+    def __init__(self) -> None:
+        self._times: deque[int] = deque(maxlen=_SIGNS_KEPT)
+
+    def note(self, now_ns: int) -> None:
+        """Take bytes that came now."""
+        times = self._times
+        if not times or now_ns - times[-1] >= _SIGNS_NS:
+            times.append(now_ns)
+
+    def last_ns(self, before_ns: int | None = None) -> int:
+        """Return the time of the last sign (before a time), of the oldest one kept, or 0."""
+        for time_ns in reversed(self._times):
+            if before_ns is None or time_ns < before_ns:
+                return time_ns
+        return self._times[0] if self._times else 0
 
 
 class SilenceWatch:

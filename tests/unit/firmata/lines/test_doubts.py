@@ -27,7 +27,7 @@ class Bench:
             name="board",
             clock=MasterClock(self.waiting.now_ns()),
         )
-        self.sent = self.checked = 0
+        self.sent = self.checked = self.rows_sent = 0
         self.is_checked = False
         self.is_noisy = False
         self.rows: list[tuple[str, str]] = []
@@ -36,6 +36,7 @@ class Bench:
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
             note=lambda event, detail: self.rows.append((event, detail)),
+            count_rows=lambda: self.rows_sent,
         )
 
     def expect_noise(self, is_noisy: bool) -> None:
@@ -89,7 +90,7 @@ def test_noise_that_goes_on_is_one_doubt_and_one_warning(
     bench.doubts.finish()
     bench.doubts.report()
     assert [event for event, _ in bench.rows] == ["line-noisy", "line-quiet"] * 2
-    warnings = [text for text in caplog.messages if "sends no check values" in text]
+    warnings = [text for text in caplog.messages if "have no check value" in text]
     assert len(warnings) == 1
     assert "mlink flash" in warnings[0]
 
@@ -102,3 +103,25 @@ def test_readings_with_check_values_are_never_in_doubt(bench: Bench) -> None:
     bench.doubts.report()
     assert bench.rows == []
     assert bench.context.reports == {}
+
+
+def test_rows_of_tables_are_in_doubt_as_readings_are(bench: Bench) -> None:
+    bench.go(5)
+    bench.rows_sent += 3
+    bench.go(1, noise=True)
+    bench.rows_sent += 4
+    bench.doubts.finish()
+    bench.doubts.report()
+    assert bench.rows[-1] == ("line-quiet", "60 readings and 7 rows until now may be wrong")
+    assert bench.context.reports == {"readings_in_doubt": 60, "rows_in_doubt": 7}
+
+
+def test_rows_alone_are_in_doubt_too(bench: Bench) -> None:
+    bench.is_checked = True
+    bench.go(2)
+    bench.rows_sent += 1
+    bench.go(1, noise=True)
+    bench.doubts.finish()
+    bench.doubts.report()
+    assert [event for event, _ in bench.rows] == ["line-noisy", "line-quiet"]
+    assert bench.context.reports == {"rows_in_doubt": 1}

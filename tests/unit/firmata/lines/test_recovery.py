@@ -8,6 +8,7 @@ import pytest
 
 from mlink.types import LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
+from mlink_drivers.firmata.lines.writer import Unproven
 from mlink_drivers.firmata.link.reconnect import LinkState
 from mlink_drivers.firmata.wire.protocol import PinMode
 from tests.support.boards.firmata_bench import Bench
@@ -160,7 +161,7 @@ def test_commands_of_the_gap_are_sent_when_the_board_is_back(make, socket):
     bench.module.drained()
     assert bench.context.reports["reconnects"] == 1
     assert (undelivered := bench.context.reports["messages_undelivered"]) >= 3
-    ((what, remedy),) = bench.context.losses
+    what, remedy = bench.context.losses[0]
     assert what.startswith(f"{undelivered} message(s) to ")
     assert what.endswith(" were not sent: it was away")
     assert remedy == "Check its cable and its supply."
@@ -280,3 +281,43 @@ def test_opening_and_closing_200_times_leaks_nothing(tmp_path, socket):
         bench.context.waiting.close()
         counts.append((open_descriptors(), threading.active_count()))
     assert max(counts[10:]) <= counts[0]
+
+
+@pytest.mark.parametrize("on_loss", ["continue", "stop"])
+def test_what_was_sent_to_a_board_that_restarts_is_counted_since_its_last_sign_of_life(
+    make, socket, on_loss
+):
+    bench = make(on_loss=on_loss)
+    bench.set_input(2)
+    bench.wait_for_readings((2, 0))
+    socket.board.mute = True  # its supply breaks down
+    for value in (1, 0, 1):
+        bench.send(Kind.WRITE_DIGITAL, 13, value=value)
+    socket.board.wait_for(b"\xf5\x0d\x01", count=2)
+    socket.board.mute = False
+    socket.board.send(b"\xf9\x02\x05" + sysex(0x79, (2, 5)))  # its greeting
+    bench.wait_for_event("lost" if on_loss == "continue" else "restarted")
+    assert "last sign of life at" in bench.rows("events")[1][2]
+    bench.module.drained()
+    count = bench.context.reports["messages_unproven"]
+    assert count >= 4  # the mode and three values; more while the sign is younger than 20 ms
+    (what,) = [what for what, _ in bench.context.losses if "may not have executed" in what]
+    assert what.startswith(f"{count} message(s) were sent to ")
+
+
+def test_messages_before_a_sign_of_life_are_proven():
+    unproven, msec = Unproven(), 1_000_000
+    for left in (0, 5, 40, 100, 130):
+        unproven.sent(left * msec, sign_ns=0)
+    assert unproven.take(sign_ns=61 * msec) == 2
+    unproven.sent(0, sign_ns=0)
+    unproven.sent(500 * msec, sign_ns=400 * msec)
+    assert unproven.take(sign_ns=0) == 1
+    assert unproven.take(sign_ns=0) == 0
+
+
+def test_messages_to_a_board_that_says_nothing_for_long_keep_their_count():
+    unproven = Unproven()
+    for second in range(10_000):
+        unproven.sent(second * 1_000_000_000, sign_ns=0)
+    assert unproven.take(sign_ns=0) == 10_000

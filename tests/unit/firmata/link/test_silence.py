@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlink_drivers.firmata.link.silence import SilenceWatch
+from mlink_drivers.firmata.link.silence import Signs, SilenceWatch
 from tests.support.manual_waiting import ManualWaiting
 
 
@@ -90,3 +90,13 @@ def test_a_backlog_that_never_ends_delays_the_verdict_by_a_bounded_time(board):
     board.watch.start()
     board.waiting.advance(60)
     assert len(board.silent_at_s) == 1
+
+
+def test_the_last_sign_of_life_is_known_also_before_that_of_a_restart():
+    signs = Signs()
+    assert signs.last_ns() == 0
+    for msec in (100, 500, 504, 1500, 1503):
+        signs.note(msec * 1_000_000)
+    assert signs.last_ns() == 1500 * 1_000_000  # 3 ms later is the same sign
+    assert signs.last_ns(before_ns=1499 * 1_000_000) == 500 * 1_000_000
+    assert signs.last_ns(before_ns=0) == 100 * 1_000_000
