@@ -6,12 +6,15 @@ is the header, a map. The others are arrays [kind, master time in µs, …]:
     ITEM       an item was delivered: input number, sequence number in its stream, and the item:
                its msgpack (small types), [index, time_usec] (frames), [first timestamp, rows]
                (signal blocks)
-    TIMER      a delayed call was made: its number, from 0, and its delay in µs
-    WAIT       a wait ended: its intended length in µs
+    TIMER      a delayed call was made: its number, from 0, its delay in µs, and how late in µs
+    WAIT       a wait ended: its intended length in µs, and how late in µs
     START, STOP, FINISH    start() was called; a stop was requested; stop() was called
     SENT       an item was sent: output number, its msgpack (small types only)
     METADATA   input number, metadata of its stream (mlink.metadata), at the start
     CLOCK      the module read the time, with this result
+
+How late is left out up to LATE_USEC. It is counted from the event whose handler has requested the
+call or wait: a process that stood still in between was late, too.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ GROUP = "journal"
 """Group of a recording that contains the journals, one dataset per module."""
 COUNT = "record_count"
 """Attribute of a journal's dataset: number of records, written when the journal is closed."""
+LATE_USEC = 100_000
+"""Delay of a call or wait in µs from which it is recorded."""
 _REMEDY = "See `mlink verify`. To replay without it, move its folder out of the recording."
 
 _RECORDS, _RECORDS_PER_BYTE = 4 << 20, 4
@@ -95,12 +100,14 @@ class Timer(_Record, tag=int(Kind.TIMER)):
 
     number: Number
     delay_usec: int
+    late_usec: Number = 0
 
 
 class Wait(_Record, tag=int(Kind.WAIT)):
     """A wait ended."""
 
     length_usec: int
+    late_usec: Number = 0
 
 
 class Start(_Record, tag=int(Kind.START)):

@@ -218,8 +218,9 @@ class ModuleHost(Reporting):
             ModuleError: It would wait until the stop, and the run has not started.
         """
         if timeout_usec >= 0:
+            since_usec = self.journal.last_usec
             self.handler_times.wait(lambda: self.step(timeout_usec))
-            self.journal.note_wait(timeout_usec)
+            self.journal.note_wait(timeout_usec, since_usec)
         else:
             self._refuse_endless_wait()
             self.handler_times.wait(self._serve_until_stop)

@@ -20,7 +20,7 @@ import zstandard
 
 from mlink.clock import Clock
 from mlink.metadata import Metadata, encode_metadata
-from mlink.recording.journal import Header, Kind
+from mlink.recording.journal import LATE_USEC, Header, Kind
 from mlink.storage.failures import storage_errors
 from mlink.types import Frame, SignalBlock
 
@@ -87,6 +87,8 @@ class JournalWriter:
         self._fail = fail
         self._records: deque[Record | Header] = deque([header])
         self._clock_records = 0
+        self.last_usec = 0
+        """Time of the last item, call or wait, from which a replay counts what follows."""
         self._written = 0
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         self._encode = msgspec.msgpack.Encoder().encode
@@ -123,16 +125,17 @@ class JournalWriter:
             what = [item.index, item.time_usec]
         elif isinstance(item, SignalBlock):
             what = [int(item.timestamps[0]) if item.rows else 0, item.rows]
+        self.last_usec = now
         self._event([0, now, port, seq, what])
         return now
 
-    def timer(self, number: int, delay_usec: int) -> None:
-        """Record a delayed call before it is made."""
-        self._event([int(Kind.TIMER), self._clock.now_usec(), number, delay_usec])
+    def timer(self, number: int, delay_usec: int, since_usec: int) -> None:
+        """Record a delayed call before it is made; `since_usec` is `last_usec` at its request."""
+        self._timed([int(Kind.TIMER), self._clock.now_usec(), number, delay_usec], since_usec)
 
-    def wait(self, timeout_usec: int) -> None:
-        """Record the end of a wait of `timeout_usec`."""
-        self._event([int(Kind.WAIT), self._clock.now_usec(), timeout_usec])
+    def wait(self, timeout_usec: int, since_usec: int) -> None:
+        """Record the end of a wait of `timeout_usec`; `since_usec` is `last_usec` at its begin."""
+        self._timed([int(Kind.WAIT), self._clock.now_usec(), timeout_usec], since_usec)
 
     def event(self, kind: Kind) -> None:
         """Record an event that has only a time: start, stop or finish."""
@@ -171,6 +174,13 @@ class JournalWriter:
         finally:
             os.close(self._fd)
             self._fd = -1
+
+    def _timed(self, record: Record, since_usec: int) -> None:
+        now, length_usec = record[1], record[-1]
+        if (late_usec := now - since_usec - length_usec) > LATE_USEC:
+            record.append(late_usec)
+        self.last_usec = now
+        self._event(record)
 
     def _event(self, record: Record) -> None:
         self._clock_records = 0

@@ -84,9 +84,10 @@ class ModuleJournal:
         writer = self._writer
         if writer is None:
             return call
+        since_usec = writer.last_usec
 
         def noted() -> None:
-            writer.timer(number, delay_usec)
+            writer.timer(number, delay_usec, since_usec)
             call()
 
         return noted
@@ -110,10 +111,20 @@ class ModuleJournal:
         if self._writer is not None:
             self._writer.event(Kind.FINISH)
 
-    def note_wait(self, timeout_usec: int) -> None:
-        """Record the end of a wait of the module; a wait of length 0 is not recorded."""
+    @property
+    def last_usec(self) -> int:
+        """Time in µs of the last item, call or wait; 0 before the first."""
+        return 0 if self._writer is None else self._writer.last_usec
+
+    def note_wait(self, timeout_usec: int, since_usec: int) -> None:
+        """Record the end of a wait of the module; a wait of length 0 is not recorded.
+
+        Args:
+            timeout_usec: Length of the wait.
+            since_usec: `last_usec` at its begin.
+        """
         if self._writer is not None and timeout_usec > 0:
-            self._writer.wait(timeout_usec)
+            self._writer.wait(timeout_usec, since_usec)
 
     def _note_clock(self, time_usec: int) -> None:
         if self._writer is not None and self._began:

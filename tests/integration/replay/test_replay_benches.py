@@ -464,6 +464,45 @@ def run():
 """
 
 
+STOOD = """
+import time
+import syntalos_mlink as syl
+
+rows, log = syl.get_input_port("rows"), syl.get_output_port("log")
+ticks = 0
+
+def prepare():
+    log.set_metadata_value("table_header", ["kind", "what"])
+    rows.on_data = on_row
+
+def start():
+    syl.schedule_delayed_call(100, tick)
+
+def on_row(row):
+    log.submit(["row", row[1]])
+    if ticks == 2:
+        time.sleep(1.5)  # as on a machine that stands still
+
+def tick():
+    global ticks
+    ticks += 1
+    log.submit(["tick", syl.time_since_start_usec()])
+    syl.schedule_delayed_call(100, tick)
+
+def run():
+    while syl.is_running():
+        syl.await_data(20_000)
+        log.submit(["round", syl.time_since_start_usec()])
+"""
+
+
+def test_a_script_that_stood_still_makes_its_late_calls_as_late_again(prove: Prove) -> None:
+    lab, outcomes = prove(LATE_BENCH, seconds=2.0, loop=STOOD)
+    met = rows(lab)
+    assert sum(kind == "tick" for kind, _ in met) > 2
+    assert rows(recorded(outcomes[0])) == met
+
+
 def test_a_script_that_was_busy_when_the_stop_came_makes_no_round_more(prove: Prove) -> None:
     lab, outcomes = prove(LATE_BENCH, seconds=0.8, loop=LATE)
     assert rows(recorded(outcomes[0])) == rows(lab)

@@ -47,7 +47,7 @@ def every_kind(folder: Path, frames: int = 20) -> Path:
     file = journal.set_data_file("loop.journal.msgpack.zst")
     writer = JournalWriter(file, header, clock, fail=_fail, in_thread=False)
     for _ in range(30):
-        writer.wait(10)
+        writer.wait(10, 0)
     writer.close()
     journal.set_attribute("record_count", writer.count)
     journal.save()

@@ -283,7 +283,7 @@ def _same_records(path: Path, good: bytes) -> bool:
     [
         (packed([99, 0]), "Invalid value 99"),
         (packed([Kind.WAIT, 0]), "at least length"),
-        (packed([Kind.WAIT, 0, 1, 2]), "at most length"),
+        (packed([Kind.WAIT, 0, 1, 2, 3]), "at most length"),
         (packed([Kind.WAIT, "soon", 1]), "Expected `int`"),
         (packed([Kind.ITEM, 0, 1, 0, READING]), "unknown port"),
         (packed([Kind.ITEM, 0, -1, 0, READING]), ">= 0"),

@@ -192,9 +192,10 @@ class VirtualHost(ModuleHost):
         if not self.started:
             self.serve_control()
             return
+        since_usec = self.journal.last_usec
         self._wait(timeout_usec)
         if timeout_usec is not None:
-            self.journal.note_wait(timeout_usec)
+            self.journal.note_wait(timeout_usec, since_usec)
 
     def _wait(self, timeout_usec: int | None) -> None:
         """Wait until an item or call was dispatched, at most `timeout_usec` (None: no limit)."""

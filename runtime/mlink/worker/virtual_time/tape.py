@@ -21,8 +21,8 @@ from mlink.transport.codec import is_small, small_decoder
 from mlink.types import Frame, SignalBlock
 from mlink.worker.input_port import Pulled, WorkerInput
 
-_LATE_USEC = 1_000_000
-"""How late in µs a recorded call or wait may have been to match."""
+_LATER_USEC = 1_000_000
+"""How much later in µs than now a recorded call or wait may have been requested to match."""
 _WAITS_WITHIN = 64
 """Nested waits that are searched for the end of the outer one."""
 
@@ -34,6 +34,8 @@ class Event:
     time_usec: int
     length_usec: int = 0
     """Delay of a call, or length of a wait."""
+    late_usec: int = 0
+    """How late a call or wait was, where that was long."""
     clock: deque[int] = field(default_factory=deque)
 
 
@@ -137,12 +139,14 @@ class Tape:
                         self._items.append(item)
                 case journal.Timer():
                     self._note_last(time_usec)
-                    event = self._timers[record.number] = Event(time_usec, record.delay_usec)
+                    event = self._timers[record.number] = Event(
+                        time_usec, record.delay_usec, record.late_usec
+                    )
                 case journal.Sent():
                     self._sent_before_stop += self.stop is None
                 case journal.Wait():
                     self._waited_at_stop |= self.stop is not None
-                    event = Event(time_usec, record.length_usec)
+                    event = Event(time_usec, record.length_usec, record.late_usec)
                     self._waits.append(event)
                 case journal.Start():
                     event = self.start = Event(time_usec)
@@ -184,7 +188,7 @@ class Tape:
         event = self._timers.get(number)
         if event is not None and event.length_usec == delay_usec:
             event.time_usec = max(event.time_usec, due_usec)
-            if event.time_usec <= due_usec + _LATE_USEC:
+            if event.time_usec <= due_usec + event.late_usec + _LATER_USEC:
                 return event
         return Event(due_usec)
 
@@ -200,12 +204,11 @@ class Tape:
         """
         while self._waits and self._waits[0].time_usec < now_usec:
             self._waits.popleft()
-        latest_usec = now_usec + timeout_usec + _LATE_USEC
+        latest_usec = now_usec + timeout_usec + _LATER_USEC
         # A nested wait (in a handler) ends before the outer one, so its record comes first.
         for event in itertools.islice(self._waits, _WAITS_WITHIN):
-            if event.time_usec > latest_usec:
-                break
-            if event.length_usec == timeout_usec:
+            on_time_usec = event.time_usec - event.late_usec
+            if event.length_usec == timeout_usec and on_time_usec <= latest_usec:
                 self._waits.remove(event)
                 return event
         return None

@@ -68,19 +68,50 @@ def test_a_delayed_call_is_made_when_the_same_was_made(
     journal, clock, tmp_path, number, delay_usec, due_usec, made_at
 ):
     clock.time_usec = 100_300
-    journal.timer(0, 100_000)
+    journal.timer(0, 100_000, 0)
     assert tape_of(journal, tmp_path).timer(number, delay_usec, due_usec).time_usec == made_at
 
 
 def test_a_wait_within_a_wait_ends_before_it(journal, clock, tmp_path):
     clock.time_usec = 1_200
-    journal.wait(1_000)  # in a handler
+    journal.wait(1_000, 150)  # in a handler
     clock.time_usec = 1_300
-    journal.wait(50_000)  # the loop's, in which the handler was called
+    journal.wait(50_000, 100)  # the loop's, in which the handler was called
     tape = tape_of(journal, tmp_path)
     assert tape.wait(50_000, 100).time_usec == 1_300
     assert tape.wait(1_000, 150).time_usec == 1_200
     assert tape.wait(1_000, 1_400) is None
+
+
+@pytest.mark.parametrize("requested_usec", [0, 900_000])
+def test_what_was_late_since_the_machine_stood_still_is_as_late_again(
+    journal, clock, tmp_path, requested_usec
+):
+    clock.time_usec = 60_000_000
+    journal.timer(0, 100_000, 0)
+    journal.wait(30_000, 0)
+    tape = tape_of(journal, tmp_path)
+    assert tape.timer(0, 100_000, requested_usec + 100_000).time_usec == 60_000_000
+    assert tape.wait(30_000, requested_usec).time_usec == 60_000_000
+
+
+def test_what_was_requested_much_later_is_not_awaited(journal, clock, tmp_path):
+    clock.time_usec = 60_000_000
+    journal.timer(0, 100_000, 59_900_000)  # on time, after a minute without events
+    journal.wait(30_000, 59_970_000)
+    tape = tape_of(journal, tmp_path)
+    assert tape.timer(0, 100_000, 100_000).time_usec == 100_000
+    assert tape.wait(30_000, 0) is None
+
+
+def test_a_wait_in_which_a_late_handler_waited_ends_after_that(journal, clock, tmp_path):
+    clock.time_usec = 3_000_000
+    journal.item(0, 0, READING, LineReading(7, 1, 1000))  # late, in the wait of the loop
+    clock.time_usec = 3_001_000
+    journal.wait(1_000, journal.last_usec)
+    clock.time_usec = 3_002_000
+    journal.wait(50_000, 0)
+    assert tape_of(journal, tmp_path).wait(50_000, 0).time_usec == 3_002_000
 
 
 def test_a_clock_that_is_asked_on_and_on_is_not_written_down_for_ever(journal, tmp_path):
