@@ -11,7 +11,6 @@ BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
 WORKERS = $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 5)))
 RUNS = $(shell n=$$(nproc); echo $$((n < 4 ? 3 * n : 12)))
-REAL_TIME := tests/integration tests/torture tests/unit/modules/video
 # Without its byte code each pytest would compile all tests again, and each bench all of mlink.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -25,14 +24,8 @@ demo:
 	@$(SETUP) demo
 	@$(BIN)/mlink run hil/benches/led-follows-button/bench.toml --for 10
 
-## Tests that compute run one on each core, and one more, since some wait; then tests of runs in real
-## time, which mostly wait, three on each core.
 test: setup
-	@status=0; \
-	$(BIN)/pytest -n $(WORKERS) -m "not long and not real_time" || status=$$?; \
-	$(BIN)/pytest -n $(RUNS) --dist loadfile -m "real_time and not long" $(REAL_TIME) \
-		|| status=$$?; \
-	exit $$status
+	@.ci/test.sh $(WORKERS) $(RUNS)
 
 lint: setup
 	$(BIN)/ruff check

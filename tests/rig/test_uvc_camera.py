@@ -108,12 +108,16 @@ def missing_of(faults):
 
 def test_frames_that_a_camera_skips_are_counted(faults):
     missing = missing_of(faults)
-    assert missing >= 3  # four were skipped; a slow emulator loses more
-    assert faults["lost"] >= 3
+    # The pictures show how many are missing: four were skipped; a slow emulator loses more. Of a
+    # gap beside a delayed frame the interval may show one less.
+    pictures = [picture for picture, _ in faults["pictures"][: faults["before"]]]
+    gaps = [gap for a, b in pairwise(pictures) if (gap := (b - a - 1) % LEVELS)]
+    assert sum(gaps) >= 4
+    assert faults["lost"] >= max(3, sum(gaps) - len(gaps))
     # A frame that a slow emulator delays looks lost, and a short interval follows it.
     times = faults["run"]["times"][: faults["before"]]
     delayed = sum(after - before < PERIOD_USEC / 2 for before, after in pairwise(times))
-    assert -3 - 0.3 * missing <= faults["lost"] - missing <= 3 + 0.3 * missing + delayed
+    assert faults["lost"] <= 3 + 1.3 * missing + delayed
 
 
 def test_pictures_arrive_in_order(faults):

@@ -1,10 +1,12 @@
 """A picture is sent to SVT-AV1 only when all its threads sleep, as it deadlocks otherwise."""
 
+import hashlib
 import os
 import resource
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,10 @@ ROOT = Path(__file__).parents[4]
 
 
 class Thread:
-    """A thread that is busy until `rest`, and then sleeps until `end`."""
+    """A thread that is busy until `resting` is set, and then sleeps until `end`.
+
+    It is busy in C, without the interpreter's lock: a thread that waits for that lock sleeps.
+    """
 
     def __init__(self, *, busy):
         self.resting = threading.Event()
@@ -29,16 +34,26 @@ class Thread:
             self.resting.set()
         self._thread.start()
         self.id = self._thread.native_id
+        if busy:
+            await_work_in_c(self.id)
 
     def _work(self):
         while not self.resting.is_set():
-            pass
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 300_000)
         self._over.wait()
 
     def end(self):
         self.resting.set()
         self._over.set()
         self._thread.join()
+
+
+def await_work_in_c(number):
+    """Wait until a thread is seen to run four times in a row, while this one has the lock."""
+    state, seen = Path(f"/proc/self/task/{number}/stat"), 0
+    while seen < 4:
+        seen = seen + 1 if state.read_text().rpartition(")")[2].split()[0] == "R" else 0
+        time.sleep(0.002)
 
 
 @pytest.fixture
