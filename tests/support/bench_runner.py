@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,6 +93,13 @@ class BenchRunner:
         """Do something `delay_s` after the run phase began, from a thread of its own."""
         self.watcher.on_phase[Phase.RUN] = lambda: threading.Timer(delay_s, act).start()
 
+    def stop_when(self, seen: Callable[[], bool], limit_s: float = 60.0) -> None:
+        """Ask the run to end when something was seen in its log or counts, or after a limit."""
+        deadline = time.monotonic() + limit_s
+        while not seen() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.stop()
+
     def stop(self) -> None:
         """Ask the run to end."""
         assert self.engine is not None
@@ -102,8 +109,9 @@ class BenchRunner:
 def worker_pid(module: str) -> int:
     """Return the process id of a module's worker."""
     for process in psutil.Process().children(recursive=True):
-        if process.name() == f"ml:{module}"[:15]:
-            return int(process.pid)
+        with suppress(psutil.NoSuchProcess):  # another one that has just ended
+            if process.name() == f"ml:{module}"[:15]:
+                return int(process.pid)
     raise AssertionError(f"no worker of module '{module}' runs")
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -162,8 +163,10 @@ def stall(*modules: str) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def kill(module: str) -> None:
-    os.kill(worker_pid(module), signal.SIGKILL)
+def kill(*modules: str) -> None:
+    for pid in [worker_pid(name) for name in modules]:  # the first death may end the others
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,7 @@ class Kind:
     loses: tuple[str, ...] = ()
     """Inputs that do not get all."""
     seconds: float = 2.0
+    """Length of the run; what loses goes on until it has lost."""
 
 
 def sender(many: int, more: str = "") -> str:
@@ -224,7 +228,7 @@ KINDS = {
     ),
     "killed recorders": Kind(
         ALL, {"source": sender(30), "slow": taker(0)},
-        act=lambda: [kill(each) for each in ("table", "json", "video")] and None, succeeds=False,
+        act=lambda: kill("table", "json", "video"), succeeds=False,
     ),
     "late stop": Kind(ALL, {"source": sender(3, LATE), "slow": taker(0)}, BOTH),
     "commands": Kind(BOARD, {"loop": COMMANDS}, BOTH),
@@ -243,9 +247,22 @@ def test_the_account_is_the_same_everywhere(
     if kind_of_time == "virtual":
         checked = load_bench(bench.folder / "bench.toml")
         options["virtual"], _, options["attributes"] = in_virtual_time(checked, kind.seconds)
-    if kind.act is not None:
-        bench.when_running(0.5, kind.act)
-    result = bench.run(kind.seconds, **options)  # type: ignore[arg-type]
+
+    def lost() -> set[str]:
+        streams = bench.watcher.status.streams
+        found = (each for stream in streams for each in stream.subscriptions if each.lost)
+        return {f"{each.module}.{each.port}" for each in found}
+
+    def disturb() -> None:
+        began = time.monotonic()
+        if kind.act is not None:
+            kind.act()
+        rest = began + kind.seconds - 0.5
+        bench.stop_when(lambda: time.monotonic() > rest and lost().issuperset(kind.loses))
+
+    if kind_of_time == "real":
+        bench.when_running(0.5, disturb)
+    result = bench.run(None if kind_of_time == "real" else kind.seconds, **options)  # type: ignore[arg-type]
     assert result.success is kind.succeeds, result.failures
     counts = check(bench, result)
     assert all(each["sent"] > 0 for key, each in counts.items() if kind.succeeds)

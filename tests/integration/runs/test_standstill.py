@@ -135,20 +135,25 @@ def test_a_hanging_encoder_is_named_and_the_other_recorder_has_every_frame(
         assert stream.sent == each.received + each.lost + each.queued
     assert counts["hangs"].lost > 0
     assert counts["hangs"].queued > 0
-    assert counts["whole"].received == stream.sent
+    # A machine that stands still for a while costs frames before the camera has sent them.
+    assert counts["whole"].lost == stream.lost_at_source
     assert result.recording_dir is not None
-    assert result.reports["whole"]["frames_written"] == stream.sent
+    assert result.reports["whole"]["frames_written"] == counts["whole"].received > 0
     report = verify_recording(result.recording_dir, decode=True)
-    assert not [finding for finding in report.findings if finding.dataset == "videos/whole"]
-    (finding,) = report.of_level("incomplete")
+    of_whole = [each for each in report.findings if each.dataset == "videos/whole"]
+    assert [each.level for each in of_whole] == ["incomplete"] * (stream.lost_at_source > 0)
+    (finding,) = (each for each in report.of_level("incomplete") if each not in of_whole)
     assert finding.text.startswith(f"{stream.sent} of {stream.sent} item(s)")
     assert finding.dataset == "videos/hangs"
 
 
 def test_a_stopped_worker_is_named_and_ended(bench: BenchRunner) -> None:
-    bench.write(ONE, still="")
-    bench.when_running(0.2, lambda: os.kill(worker_pid("still"), signal.SIGSTOP))
-    result = bench.run(1.0, stop_grace_s=0.5)
+    def stop_it() -> None:
+        os.kill(worker_pid("still"), signal.SIGSTOP)
+        bench.stop()
+
+    bench.write(ONE, still="").when_running(0.2, stop_it)
+    result = bench.run(60.0, stop_grace_s=0.5)
     (failure,) = result.failures
     assert failure.module == "still"
     assert "is stopped (to continue it: kill -CONT" in failure.message
@@ -182,9 +187,12 @@ def test_a_stopped_fork_server_does_not_hold_up_the_load(
 
 
 def test_a_stopped_fork_server_does_not_hold_up_the_end(bench: BenchRunner) -> None:
-    bench.write(ONE, still="")
-    bench.when_running(0.2, lambda: os.kill(fork_server(), signal.SIGSTOP))
-    result = bench.run(1.0)
+    def stop_it() -> None:
+        os.kill(fork_server(), signal.SIGSTOP)
+        bench.stop()
+
+    bench.write(ONE, still="").when_running(0.2, stop_it)
+    result = bench.run(60.0)
     assert result.success, result.failures
     assert "the fork server was stopped" in bench.watcher.log_text()
 
