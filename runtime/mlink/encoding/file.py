@@ -112,7 +112,7 @@ def _encode(
 ) -> dict[str, Any]:
     options = job.wanted
     recorded = read_tsync(job.file(job.tsync))
-    times = [int(time) for time in recorded.times[:, 1]]
+    times = recorded.times[:, 1]
     writer: VideoWriter | None = None
     digests: list[int] = []
     try:
@@ -135,7 +135,7 @@ def _encode(
                     # The same bytes from the same original: runs in virtual time can be compared.
                     time_created=recorded.header.time_created,
                 )
-            writer.write(pixels, times[number])
+            writer.write(pixels, int(times[number]))
             if writer.lossless:
                 digests.append(xxhash.xxh3_64_intdigest(np.ascontiguousarray(pixels).data))
             if number % _REPORT_EVERY == 0:

@@ -10,7 +10,7 @@ from mlink.errors import StorageError
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync_reader import scan_tsync
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -95,7 +95,7 @@ def jobs_of(unit: UnitFolder, wanted: DeferredEncoding) -> list[Job]:
             source=name,
             tsync=tsync,
             wanted=wanted,
-            frames=len(read_tsync(unit.file(tsync)).times),
+            frames=scan_tsync(unit.file(tsync)).pairs,
             framerate=float(video.get("framerate", 0.0)),
             pixels=wanted.pixels or str(video.get("pixels", "")),
             bits=wanted.bits,

@@ -126,6 +126,12 @@ class Recording(ClosesOnExit, Mapping[str, RecordedStream]):
 
         return plot_recording(self)
 
+    def release(self, name: str) -> None:
+        """Close a stream and forget what was read of it; its next use reads it again."""
+        stream = self._open.pop(self._resolved(name), None)
+        if stream is not None:
+            stream.close()
+
     def close(self) -> None:
         """Close all files; calling it again does nothing."""
         for stream in self._open.values():

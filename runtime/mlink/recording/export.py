@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import StorageError
@@ -21,6 +22,8 @@ from mlink.recording.table import Table
 from mlink.recording.video import Video
 from mlink.storage.failures import storage_errors
 
+_ROWS = 1 << 16
+"""Rows of a CSV file that are made at once."""
 _library = functools.partial(library, what="this export", extra="export")
 
 
@@ -66,8 +69,9 @@ def _to_csv(export: Export) -> list[Path]:
             ):
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(columns)
-                cells = (column.tolist() for column in columns.values())
-                writer.writerows(zip(*cells, strict=True))
+                for at in range(0, max(map(len, columns.values())), _ROWS):
+                    cells = (column[at : at + _ROWS].tolist() for column in columns.values())
+                    writer.writerows(zip(*cells, strict=True))
             made.append(path)
     return made
 
@@ -96,6 +100,8 @@ def _to_parquet(export: Export) -> list[Path]:
 
 def _for_arrow(arrow: Any, column: NDArray[Any]) -> Any:
     """Return a column of one type, which is text where the cells have several."""
+    if column.dtype in (np.int64, np.float64):
+        return arrow.array(column)
     cells = column.tolist()
     try:
         return arrow.array(cells)

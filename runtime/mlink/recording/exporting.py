@@ -59,6 +59,8 @@ class Export:
                     )
                 if columns:
                     yield name, self.recording[name], columns
+            columns = {}  # one dataset at a time is in memory
+            self.recording.release(name)
 
     @contextmanager
     def apart(self, name: str) -> Iterator[None]:

@@ -20,7 +20,7 @@ class SyncPoints(RecordedStream):
         found = [
             read_tsync(self._unit.file(name), salvage=True).times for name in self._unit.tsync_names
         ]
-        return np.concatenate([np.empty((0, 2), np.int64), *found])
+        return found[0] if len(found) == 1 else np.concatenate([np.empty((0, 2), np.int64), *found])
 
     @property
     def times_usec(self) -> NDArray[np.int64]:

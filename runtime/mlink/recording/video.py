@@ -17,7 +17,7 @@ from mlink.recording.stream import Columns, RecordedStream
 from mlink.recording.video_file import opened_video, reason_of
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync_reader import read_times
 from mlink.types import Frame
 
 ARRAY_FORMATS = {
@@ -73,15 +73,13 @@ class Video(RecordedStream):
 
     @cached_property
     def _times(self) -> list[NDArray[np.int64]]:
-        arrays = []
-        for name in self._unit.tsync_names:
-            found = read_tsync(self._unit.file(name), salvage=True)
-            arrays.append(found.times_usec)
-        return arrays
+        return [read_times(self._unit.file(name)) for name in self._unit.tsync_names]
 
     @cached_property
     def times_usec(self) -> NDArray[np.int64]:
         """The time of each frame, in µs."""
+        if len(self._times) == 1:
+            return self._times[0]
         return np.concatenate([np.empty(0, np.int64), *self._times])
 
     def columns(self) -> Columns:

@@ -231,6 +231,16 @@ class RecordingFile:
             self._stat(folder)
             os.rename(self.name, name, src_dir_fd=folder, dst_dir_fd=folder)
 
+    def keep_as(self, name: str) -> None:
+        """Give it a second name in its folder, which remains when it is replaced.
+
+        Raises:
+            StorageError: It is not there, or is no file; or something has that name.
+        """
+        with self.folder.opened() as folder, storage_errors(self.folder.path / name):
+            self._stat(folder)
+            os.link(self.name, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+
     def remove(self) -> None:
         """Remove it, if it is there."""
         with (

@@ -6,12 +6,12 @@ is fast for large recordings. `mlink verify` checks everything.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.storage.account import read_account, recorded_by
@@ -20,7 +20,8 @@ from mlink.storage.edl import UNCLOSED
 from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import FORMAT_VERSION
 from mlink.storage.tree import UnitFolder, collection_folder, not_a_file, store_size, units_below
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync_format import TsyncHeader
+from mlink.storage.tsync_reader import Pairs, scan_tsync, second_usec
 
 
 class FileSummary(msgspec.Struct, kw_only=True):
@@ -177,28 +178,46 @@ def _dataset(unit: UnitFolder) -> DatasetSummary:
 
 
 def _add_times(summary: DatasetSummary, files: list[RecordingFile]) -> None:
-    arrays: list[NDArray[np.int64]] = []
+    found = _Times()
     for file in files:
         try:
-            tsync = read_tsync(file, salvage=True)
-            arrays.append(tsync.times_usec)
+            more = replace(found)  # a file with a time that is none adds nothing
+            tsync = scan_tsync(file, more.add, salvage=True)
+            found = more
         except StorageError as error:
             summary.problems.append(error.message)
             continue
         if tsync.problem:
             summary.problems.append(f"{file.name} is damaged: {tsync.problem}")
-    times = np.concatenate(arrays) if arrays else np.empty(0, np.int64)
-    summary.entries = len(times)
-    if not len(times):
-        return
-    summary.first_usec, summary.last_usec = int(times[0]), int(times[-1])
-    if len(times) > 1:
-        steps = np.diff(times)
-        summary.interval_max_usec = int(steps.max())
-        if (steps <= 0).any():
-            summary.problems.append(f"{int((steps <= 0).sum())} times do not increase")
-        if summary.duration_s:
-            summary.rate_hz = (len(times) - 1) / summary.duration_s
+    summary.entries = found.count
+    summary.first_usec, summary.last_usec = found.first, found.last
+    summary.interval_max_usec = found.longest
+    if found.not_later:
+        summary.problems.append(f"{found.not_later} times do not increase")
+    if found.count > 1 and summary.duration_s:
+        summary.rate_hz = (found.count - 1) / summary.duration_s
+
+
+@dataclass(slots=True)
+class _Times:
+    """Figures of times in µs, which are read in parts."""
+
+    count: int = 0
+    first: int | None = None
+    last: int | None = None
+    longest: int | None = None
+    not_later: int = 0
+
+    def add(self, header: TsyncHeader, pairs: Pairs) -> None:
+        times = second_usec(header, pairs)
+        steps = np.diff(times, prepend=times[:0] if self.last is None else [self.last])
+        if len(steps):
+            longest = int(steps.max())
+            self.longest = longest if self.longest is None else max(self.longest, longest)
+            self.not_later += int((steps <= 0).sum())
+        self.count += len(times)
+        self.first = int(times[0]) if self.first is None else self.first
+        self.last = int(times[-1])
 
 
 def _add_rows(summary: DatasetSummary, files: list[RecordingFile]) -> None:

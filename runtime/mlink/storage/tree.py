@@ -21,7 +21,7 @@ from mlink.storage.wellformed import wellformed_attributes, wellformed_manifest
 DRAFT_SUFFIX = ".tmp"
 """Suffix of unfinished manifests, which remain after a kill."""
 KEPT_SUFFIX = ".damaged"
-"""Suffix of a damaged manifest that a repair has replaced."""
+"""Suffix of a damaged manifest, or of times, that a repair has replaced."""
 JOURNAL_SUFFIX = ".journal.msgpack.zst"
 """Suffix of journals (mlink.recording.journal)."""
 _DEPTH = 32

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import xxhash
@@ -23,15 +23,19 @@ from mlink.storage.tsync_format import (
 _LATEST_USEC = 2.0**60
 _LOOKED = 1_000_000
 """Blocks behind a damaged one that are examined."""
+_PART_BYTES = 4 << 20
+"""Bytes that are read at once, unless a block has more."""
 
 
-@dataclass(frozen=True, slots=True)
-class TsyncData:
-    """The content of a tsync file, or of the part of it that is intact."""
+@dataclass(kw_only=True, slots=True)
+class TsyncScan:
+    """What is in a tsync file, without its times."""
 
     header: TsyncHeader
-    times: NDArray[np.int64]
-    """(N, 2): first and second time of each pair, in the columns' units."""
+    pairs: int = 0
+    """Pairs of the intact part."""
+    last: tuple[int, int] | None = None
+    """The last pair of the intact part."""
     problem: str = ""
     """What is wrong after the intact part; "" when the file is complete."""
     whole_size: int = 0
@@ -39,22 +43,29 @@ class TsyncData:
     pairs_behind: int = 0
     """Pairs of intact blocks behind the problem: it is not a torn end, if there are some."""
 
-    @property
-    def times_usec(self) -> NDArray[np.int64]:
-        """The second time of each pair, in µs.
 
-        Raises:
-            StorageError: One is too large to be a time of a recording.
-        """
-        return in_usec("a tsync file", self.times[:, 1], self.header.columns[1].unit.usec)
+@dataclass(kw_only=True, slots=True)
+class TsyncData(TsyncScan):
+    """The content of a tsync file, or of the part of it that is intact."""
+
+    times: NDArray[np.int64]
+    """(N, 2): first and second time of each pair, in the columns' units."""
 
 
-def read_tsync(source: Source, *, salvage: bool = False) -> TsyncData:
-    """Read a file.
+Pairs: TypeAlias = NDArray[np.int64]
+"""Some pairs in succession, as in `TsyncData.times`."""
+Use: TypeAlias = Callable[[TsyncHeader, Pairs], object]
+
+
+def scan_tsync(
+    source: Source, use: Use = lambda _header, _pairs: None, *, salvage: bool = False
+) -> TsyncScan:
+    """Read a file in parts: its times may need several times the memory of all of it.
 
     Args:
         source: The file.
-        salvage: Return the intact blocks of a damaged file instead of raising.
+        use: Called with each part of the intact pairs, in order.
+        salvage: Accept a damaged file: its intact blocks are read.
 
     Raises:
         StorageError: The file cannot be read, is no tsync file, or (without `salvage`) is damaged.
@@ -68,34 +79,137 @@ def read_tsync(source: Source, *, salvage: bool = False) -> TsyncData:
                 f"{path} cannot be read as a tsync file: {error}",
                 remedy="If it is a tsync file, its beginning is lost: restore it from a copy.",
             ) from error
+        found = TsyncScan(header=header, whole_size=start)
         file.seek(start)
-        blocks, end, problem = _read_blocks(file, header)
-        file.seek(start + end)
-        behind = _pairs_behind(file, header) if problem else 0
-    if problem and not salvage:
+        _scan(_Blocks(file, header), found, use)
+    if found.problem and not salvage:
         remedy = "`mlink repair` keeps the intact pairs; `mlink info` counts them."
         raise StorageError(
-            f"{path} is damaged: {problem}; {sum(map(len, blocks))} pairs before that are intact",
-            remedy="Restore it from a copy." if behind else remedy,
+            f"{path} is damaged: {found.problem}; {found.pairs} pairs before that are intact",
+            remedy="Restore it from a copy." if found.pairs_behind else remedy,
         )
-    return TsyncData(header, _as_int64(blocks), problem, start + end, behind)
+    return found
 
 
-def _read_blocks(file: BinaryIO, header: TsyncHeader) -> tuple[list[NDArray[Any]], int, str]:
-    """Return the intact blocks, the position after them, and what is wrong there."""
-    block_bytes = header.block_size * header.pair_dtype.itemsize + TERMINATOR_SIZE
-    blocks: list[NDArray[Any]] = []
-    position = 0
-    while data := file.read(block_bytes):
-        pairs, problem = _block(data, header, f"block {len(blocks) + 1}")
-        if pairs is None:
-            return blocks, position, problem
-        blocks.append(pairs)
-        position += len(data)
-    return blocks, position, ""
+def read_tsync(source: Source, *, salvage: bool = False) -> TsyncData:
+    """Read a file.
+
+    Args:
+        source: The file.
+        salvage: Return the intact blocks of a damaged file instead of raising.
+
+    Raises:
+        StorageError: The file cannot be read, is no tsync file, or (without `salvage`) is damaged.
+    """
+    times = _Growing(source, np.empty((0, 2), np.int64))
+    found = scan_tsync(source, times.add, salvage=salvage)
+    facts = {item.name: getattr(found, item.name) for item in fields(TsyncScan)}
+    return TsyncData(times=times.array, **facts)
 
 
-def _block(data: bytes, header: TsyncHeader, name: str) -> tuple[NDArray[Any] | None, str]:
+def read_times(source: Source) -> NDArray[np.int64]:
+    """Return the second time of each pair of a file's intact blocks, in µs.
+
+    Raises:
+        StorageError: The file cannot be read, is no tsync file, or has a time that is too large to
+            be one of a recording.
+    """
+    times = _Growing(source, np.empty(0, np.int64))
+    scan_tsync(source, lambda head, part: times.add(head, second_usec(head, part)), salvage=True)
+    return times.array
+
+
+def second_usec(header: TsyncHeader, pairs: Pairs) -> NDArray[np.int64]:
+    """Return the second time of each pair, in µs.
+
+    Raises:
+        StorageError: One is too large to be a time of a recording.
+    """
+    return in_usec("a tsync file", pairs[:, 1], header.columns[1].unit.usec)
+
+
+class _Growing:
+    """An array to which parts are added; large enough for all pairs that the file can have."""
+
+    def __init__(self, source: Source, empty: NDArray[np.int64]) -> None:
+        self._size = as_file(source).size()
+        self._all, self._count = empty, 0
+
+    def add(self, header: TsyncHeader, part: NDArray[np.int64]) -> None:
+        end = self._count + len(part)
+        if end > len(self._all):  # at first, and when a recorder has written more meanwhile
+            more = max(self._size // header.pair_dtype.itemsize, end)
+            new = np.empty((more, *part.shape[1:]), np.int64)  # only pages in use cost memory
+            self._all = np.concatenate([self._all, new]) if self._count else new
+        self._all[self._count : end] = part
+        self._count = end
+
+    @property
+    def array(self) -> NDArray[np.int64]:
+        return self._all[: self._count]
+
+
+class _Blocks:
+    """The blocks of an open file, from where it is."""
+
+    def __init__(self, file: BinaryIO, header: TsyncHeader) -> None:
+        self.file, self.header = file, header
+        content = header.block_size * header.pair_dtype.itemsize
+        self.size = content + TERMINATOR_SIZE
+        self._layout = np.dtype([("content", f"V{content}"), ("end", "V8"), ("digest", "<u8")])
+        self._at_once = max(1, _PART_BYTES // self.size)
+
+    def parts(self) -> Iterator[tuple[bytes, NDArray[Any], NDArray[np.bool_]]]:
+        """Yield many blocks at once: their bytes, the whole blocks, and which are intact.
+
+        The last block of a file may be shorter, and is then not among the whole ones.
+        """
+        ends = np.void(self.header.generation.terminator)
+        while data := self.file.read(self._at_once * self.size):
+            blocks = np.frombuffer(data, self._layout, len(data) // self.size)
+            digests = map(xxhash.xxh3_64_intdigest, blocks["content"].tolist())
+            is_right = np.fromiter(digests, np.uint64, len(blocks)) == blocks["digest"]
+            yield data, blocks, is_right & (blocks["end"] == ends)
+
+    def rest(self, data: bytes) -> bytes:
+        """Return the last, shorter block in the bytes of a part."""
+        return data[len(data) - len(data) % self.size :]
+
+
+def _scan(blocks: _Blocks, found: TsyncScan, use: Use) -> None:
+    number = 1
+    for data, whole, intact in blocks.parts():
+        count = len(whole) if intact.all() else int(intact.argmin())
+        content = whole["content"][:count].tobytes()
+        size = count * blocks.size
+        if count < len(whole):
+            damaged = data[size : size + blocks.size]
+            _, found.problem = _block(damaged, found.header, f"block {number + count}")
+        elif rest := blocks.rest(data):
+            last, found.problem = _block(rest, found.header, f"block {number + count}")
+            if last is not None:
+                content, size = content + last, len(data)
+        _add(found, use, content)
+        found.whole_size += size
+        number += count
+        if found.problem:
+            blocks.file.seek(found.whole_size + blocks.size)
+            found.pairs_behind = _pairs_behind(blocks)
+            return
+
+
+def _add(found: TsyncScan, use: Use, content: bytes) -> None:
+    if not content:
+        return
+    recorded = np.frombuffer(content, found.header.pair_dtype)
+    pairs = np.empty((len(recorded), 2), np.int64)
+    pairs[:, 0], pairs[:, 1] = recorded["a"], recorded["b"]
+    found.pairs += len(pairs)
+    found.last = int(pairs[-1, 0]), int(pairs[-1, 1])
+    use(found.header, pairs)
+
+
+def _block(data: bytes, header: TsyncHeader, name: str) -> tuple[bytes | None, str]:
     """Return the pairs of a block, or what is wrong with it."""
     content, end = data[:-TERMINATOR_SIZE], data[-TERMINATOR_SIZE:]
     if not content or len(content) % header.pair_dtype.itemsize:
@@ -104,30 +218,23 @@ def _block(data: bytes, header: TsyncHeader, name: str) -> tuple[NDArray[Any] | 
         return None, f"{name} has no terminator"
     if struct.unpack("<Q", end[8:])[0] != xxhash.xxh3_64_intdigest(content):
         return None, f"the checksum of {name} is wrong"
-    return np.frombuffer(content, header.pair_dtype), ""
+    return content, ""
 
 
-def _pairs_behind(file: BinaryIO, header: TsyncHeader) -> int:
-    """Return the number of pairs in intact blocks behind a damaged one, at which `file` is.
+def _pairs_behind(blocks: _Blocks) -> int:
+    """Return the number of pairs in intact blocks from where the file is.
 
-    Blocks have one size, so that each is found without the one before. At most _LOOKED are.
+    Blocks have one size, so that each is found without the one before. At most about _LOOKED are.
     """
-    size = header.block_size * header.pair_dtype.itemsize + TERMINATOR_SIZE
-    file.seek(size, os.SEEK_CUR)
-    found = 0
-    for _ in range(_LOOKED):
-        if not (data := file.read(size)):
+    found = looked = 0
+    for data, whole, intact in blocks.parts():
+        found += int(intact.sum()) * blocks.header.block_size
+        last, _ = _block(blocks.rest(data), blocks.header, "")
+        found += len(last or b"") // blocks.header.pair_dtype.itemsize
+        looked += len(whole)
+        if looked >= _LOOKED:
             break
-        pairs, _ = _block(data, header, "")
-        found += 0 if pairs is None else len(pairs)
     return found
-
-
-def _as_int64(blocks: list[NDArray[Any]]) -> NDArray[np.int64]:
-    if not blocks:
-        return np.empty((0, 2), np.int64)
-    pairs = np.concatenate(blocks)
-    return np.stack([pairs["a"].astype(np.int64), pairs["b"].astype(np.int64)], axis=1)
 
 
 def in_usec(what: str, times: NDArray[Any], scale: float) -> NDArray[np.int64]:

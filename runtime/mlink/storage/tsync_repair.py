@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import ExitStack
 
 import numpy as np
 import xxhash
@@ -22,10 +23,12 @@ from mlink.storage.tsync_format import (
     TsyncHeader,
     decode_header,
 )
-from mlink.storage.tsync_reader import TsyncData, read_tsync
+from mlink.storage.tsync_reader import Pairs, TsyncScan, scan_tsync
+
+_COPIED_BYTES = 4 << 20
 
 
-def torn_pairs(source: Source, torn: TsyncData) -> NDArray[np.void]:
+def torn_pairs(source: Source, torn: TsyncScan) -> NDArray[np.void]:
     """Return the pairs of an incomplete last block that are trustworthy without a checksum.
 
     A pair is trusted if its first time is exactly the next item's number and its second is not
@@ -34,7 +37,7 @@ def torn_pairs(source: Source, torn: TsyncData) -> NDArray[np.void]:
 
     Args:
         source: The file.
-        torn: What `read_tsync(source, salvage=True)` returned for it.
+        torn: What `scan_tsync(source, salvage=True)` returned for it.
 
     Raises:
         StorageError: The file cannot be read.
@@ -48,9 +51,7 @@ def torn_pairs(source: Source, torn: TsyncData) -> NDArray[np.void]:
         opened.seek(torn.whole_size)
         rest = opened.read(header.block_size * dtype.itemsize)
     pairs = np.frombuffer(rest[: len(rest) - len(rest) % dtype.itemsize], dtype)
-    number, last = (
-        (int(torn.times[-1, 0]) + 1, int(torn.times[-1, 1])) if len(torn.times) else (0, 0)
-    )
+    number, last = (torn.last[0] + 1, torn.last[1]) if torn.last else (0, 0)
     count = 0
     for pair in pairs:
         if int(pair["a"]) != number or int(pair["b"]) < last:
@@ -73,12 +74,12 @@ def repair_tsync(source: Source) -> str:
             intact blocks; then it is not changed.
     """
     path = as_file(source)
-    found = read_tsync(path, salvage=True)
+    found = scan_tsync(path, salvage=True)
     if not found.problem:
         return ""
     if found.pairs_behind:
         raise StorageError(
-            f"{path.name} is damaged: {found.problem}; {len(found.times)} pairs before and "
+            f"{path.name} is damaged: {found.problem}; {found.pairs} pairs before and "
             f"{found.pairs_behind} behind are intact, and nothing was changed",
             remedy="Restore it from a copy.",
         )
@@ -92,35 +93,68 @@ def repair_tsync(source: Source) -> str:
         os.fsync(file.fileno())
     lost = size - found.whole_size - len(pairs) * found.header.pair_dtype.itemsize
     return (
-        f"{path.name}: {found.problem}; kept {len(found.times)} intact pairs and {len(pairs)} pairs"
+        f"{path.name}: {found.problem}; kept {found.pairs} intact pairs and {len(pairs)} pairs"
         f" of the incomplete block, removed {max(0, lost)} bytes after them"
     )
 
 
-def cut_tsync(source: Source, pairs: int) -> list[int]:
-    """Keep the first `pairs` pairs of a file; return the second times of those removed.
+def cut_tsync(source: Source, pairs: int, *, most: int, kept_as: str) -> tuple[int, list[int]]:
+    """Keep the first `pairs` pairs of a file.
+
+    Args:
+        source: The file.
+        pairs: Pairs that remain.
+        most: Times that are returned, if there are no more.
+        kept_as: Name under which the file as it was is kept, if more are cut off.
+
+    Returns:
+        The number of pairs that were cut off, and their second times; none if they are too many.
 
     Raises:
-        StorageError: The file is damaged, or cannot be read or written.
+        StorageError: The file is damaged, or cannot be read or written; or a file has that name.
     """
     file = as_file(source)
-    found = read_tsync(file)
-    cut = [int(time) for time in found.times[pairs:, 1]]
+    cut, times = times_from(file, pairs, most)
     if not cut:
-        return []
-    header = found.header
-    kept = np.empty(pairs, header.pair_dtype)
-    kept["a"], kept["b"] = found.times[:pairs, 0], found.times[:pairs, 1]
-    blocks = [
-        _block(header, kept[at : at + header.block_size])
-        for at in range(0, pairs, header.block_size)
-    ]
-    with file.open() as old:
-        data = old.read(MAX_HEADER)
-    _, head = decode_header(data)
-    with file.replacement() as draft:
-        draft.write(data[:head] + b"".join(blocks))
-    return cut
+        return 0, []
+    with file.opened() as old, ExitStack() as stack:
+        header, size = decode_header(old.read(MAX_HEADER))
+        whole, rest = divmod(pairs, header.block_size)
+        pair_bytes = header.pair_dtype.itemsize
+        size += whole * (header.block_size * pair_bytes + TERMINATOR_SIZE)
+        if cut > most:
+            file.keep_as(kept_as)
+        draft = stack.enter_context(file.replacement())
+        old.seek(0)
+        while size and (data := old.read(min(size, _COPIED_BYTES))):
+            size -= draft.write(data)
+        if rest:
+            last = np.frombuffer(old.read(rest * pair_bytes), header.pair_dtype)
+            draft.write(_block(header, last))
+    return cut, times
+
+
+def times_from(source: Source, number: int, most: int) -> tuple[int, list[int]]:
+    """Return how many pairs are from a number on, and their second times if they are not too many.
+
+    Args:
+        source: The file.
+        number: Of the first pair, from 0.
+        most: Times that may be returned.
+
+    Raises:
+        StorageError: The file is damaged, or cannot be read.
+    """
+    count, times = -number, []
+
+    def use(_header: TsyncHeader, pairs: Pairs) -> None:
+        nonlocal count
+        count += len(pairs)
+        if 0 < count <= most:
+            times.extend(pairs[-min(count, len(pairs)) :, 1].tolist())
+
+    scan_tsync(source, use)
+    return max(0, count), times if count <= most else []
 
 
 def _block(header: TsyncHeader, pairs: NDArray[np.void]) -> bytes:

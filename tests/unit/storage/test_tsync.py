@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlink.errors import StorageError
 from mlink.storage import tsync as tsync_module
+from mlink.storage import tsync_reader
 from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import (
     Generation,
@@ -21,7 +22,8 @@ from mlink.storage.tsync_format import (
     TimeUnit,
     TsyncMode,
 )
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync_reader import read_times, read_tsync, scan_tsync
+from mlink.storage.tsync_repair import cut_tsync, times_from
 
 RUN = uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
@@ -173,6 +175,63 @@ def test_a_changed_byte_is_found_wherever_it_is(tmp_path):
         path.write_bytes(changed)
         with pytest.raises(StorageError):
             read_tsync(path)
+
+
+def test_a_file_is_the_same_in_whatever_parts_it_is_read(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.tsync", [(i, i * 10) for i in range(30)], block_size=4)
+    data = path.read_bytes()
+    for position in (None, len(data) - 1, len(data) - 200):
+        changed = bytearray(data)
+        if position is not None:
+            changed[position] ^= 0x40
+        path.write_bytes(changed)
+        seen = set()
+        for part in (1, 64, 128, 1 << 20):
+            monkeypatch.setattr(tsync_reader, "_PART_BYTES", part)
+            parts = []
+            found = scan_tsync(path, lambda _, each, parts=parts: parts.append(each), salvage=True)
+            read = read_tsync(path, salvage=True)
+            assert np.concatenate(parts).tolist() == read.times.tolist()
+            assert read_times(path).tolist() == read.times[:, 1].tolist()
+            assert found.last == tuple(read.times[-1])
+            seen.add((found.pairs, found.problem, found.whole_size, found.pairs_behind))
+        assert len(seen) == 1
+        assert bool(seen.pop()[1]) is (position is not None)
+
+
+def test_a_part_of_a_file_needs_no_memory_for_the_rest(tmp_path):
+    path = write(tmp_path / "a.tsync", [(i, i) for i in range(600_000)])
+    most = max(len(part) for part in parts_of(path))
+    assert most <= tsync_reader._PART_BYTES / 12 < 600_000
+
+
+def parts_of(path):
+    parts = []
+    scan_tsync(path, lambda _header, pairs: parts.append(pairs))
+    return parts
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4, 7, 8, 10, 11])
+def test_a_file_that_is_cut_is_that_of_fewer_pairs(tmp_path, kept):
+    pairs = [(i, i * 10) for i in range(11)]
+    path = write(tmp_path / "a.tsync", pairs, block_size=4, time_created=1)
+    shorter = write(tmp_path / "b.tsync", pairs[:kept], block_size=4, time_created=1)
+    times = [time for _, time in pairs[kept:]]
+    assert cut_tsync(path, kept, most=11, kept_as="old") == (11 - kept, times)
+    assert path.read_bytes() == shorter.read_bytes()
+    assert not (tmp_path / "old").exists()
+
+
+def test_more_times_than_wanted_are_kept_as_the_file_that_has_them(tmp_path):
+    path = write(tmp_path / "a.tsync", [(i, i * 10) for i in range(11)], block_size=4)
+    before = path.read_bytes()
+    assert times_from(path, 5, 6) == (6, [50, 60, 70, 80, 90, 100])
+    assert cut_tsync(path, 5, most=5, kept_as="old") == (6, [])
+    assert (tmp_path / "old").read_bytes() == before
+    assert len(read_tsync(path).times) == 5
+    with pytest.raises(StorageError, match="File exists"):
+        cut_tsync(path, 1, most=1, kept_as="old")
+    assert len(read_tsync(path).times) == 5
 
 
 def test_a_disk_that_fills_up_leaves_the_last_flush_whole(tmp_path, monkeypatch):

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlink.recording.table import TIME_COLUMNS
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.csv_rows import TableState, csv_rows, whole_rows
 from mlink.storage.failures import reason_of
 from mlink.storage.inside import all_below
 from mlink.storage.tree import UnitFolder, written_in
-from mlink.storage.tsync_reader import TsyncData
 
 _ARRAYS = {"timestamps", "data"}
 _EMPTY_STORE = {"zarr.json", *(f"{name}/zarr.json" for name in _ARRAYS)}
@@ -40,14 +42,12 @@ class Checked:
     unfinished: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add_times(self, tsync: TsyncData) -> None:
-        """Add the times of a tsync file to the counts."""
-        self.times = (self.times or 0) + len(tsync.times)
-        if len(tsync.times):
-            times = tsync.times_usec
-            if self.first_usec is None:
-                self.first_usec = int(times[0])
-            self.last_usec = int(times[-1])
+    def add_times(self, times: NDArray[np.int64]) -> None:
+        """Add times in µs, at least one, to the counts."""
+        self.times = (self.times or 0) + len(times)
+        if self.first_usec is None:
+            self.first_usec = int(times[0])
+        self.last_usec = int(times[-1])
 
 
 def present(unit: UnitFolder) -> list[str]:

@@ -19,12 +19,15 @@ from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.failures import reason_of, storage_errors
 from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import MANIFEST, write_toml
-from mlink.storage.tree import UnitFolder, written_in
-from mlink.storage.tsync_reader import read_tsync
-from mlink.storage.tsync_repair import cut_tsync
+from mlink.storage.tree import KEPT_SUFFIX, UnitFolder, written_in
+from mlink.storage.tsync_reader import scan_tsync
+from mlink.storage.tsync_repair import cut_tsync, times_from
 
 _KEPT_BYTES = 2000
 """Bytes of a torn row that are kept in the log of the repair."""
+
+_KEPT_TIMES = 10_000
+"""Most times without a picture that are kept as attributes; a crash leaves a few seconds' worth."""
 
 Repaired = tuple[dict[str, Any], list[str]]
 
@@ -32,7 +35,8 @@ Repaired = tuple[dict[str, Any], list[str]]
 def repair_video(unit: UnitFolder) -> Repaired:
     """Close the video files, and cut off times whose pictures were lost in the crash.
 
-    The times that are cut off are kept in the attribute `times_without_picture_usec`.
+    The times that are cut off are kept in the attribute `times_without_picture_usec`; the whole
+    file, under another name, if they are more than a crash explains.
 
     Raises:
         StorageError: A file cannot be read or written, or a copied picture differs.
@@ -59,13 +63,17 @@ def repair_video(unit: UnitFolder) -> Repaired:
         if at < len(tsync_names) and len(parts) == len(tsync_names):
             tsync = unit.file(tsync_names[at])
             if name in abandoned:
-                without += [int(time) for time in read_tsync(tsync).times[:, 1]]
+                without += times_from(tsync, 0, _KEPT_TIMES)[1]
                 abandoned.append(tsync.name)
-            elif read_tsync(tsync, salvage=True).problem:
+            elif scan_tsync(tsync, salvage=True).problem:
                 continue  # it has been reported: it could not be repaired
-            elif not found.problem and (cut := cut_tsync(tsync, found.frames)):
-                without += cut
-                done.append(f"{tsync.name}: cut off {len(cut)} time(s) without a picture")
+            elif not found.problem:
+                kept = tsync.name + KEPT_SUFFIX
+                cut, times = cut_tsync(tsync, found.frames, most=_KEPT_TIMES, kept_as=kept)
+                without += times
+                if cut:
+                    text = f"; all are kept in {kept}" if cut > _KEPT_TIMES else ""
+                    done.append(f"{tsync.name}: cut off {cut} time(s) without a picture{text}")
     attributes: dict[str, Any] = {"frame_count": frames}
     if without:
         attributes["times_without_picture_usec"] = without

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlink.recording.care.checks import Checked, present
 from mlink.recording.video_file import VideoProbe, bytes_behind, probe
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
-from mlink.storage.tsync_format import TimeUnit, TsyncMode
-from mlink.storage.tsync_reader import TsyncData, read_tsync
+from mlink.storage.tsync_format import TimeUnit, TsyncHeader, TsyncMode
+from mlink.storage.tsync_reader import Pairs, TsyncScan, scan_tsync, second_usec
 from mlink.storage.tsync_repair import torn_pairs
 
 
@@ -42,17 +42,17 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
                 found.damage.append(f"{name} goes on for {surplus} bytes after its end")
         if tsync_name is None:
             continue
-        tsync = check_tsync(found, unit.file(tsync_name))
-        if tsync is None:
-            continue
-        times = len(tsync.times)
+        order = _Order(last)
+        tsync = _check_tsync(found, unit.file(tsync_name), order)
         if tsync.pairs_behind:  # which times are missing is not known
             last = None
             continue
+        times = tsync.pairs
         if tsync.problem:  # some pairs of the torn block can be saved
             times += len(torn_pairs(unit.file(tsync_name), tsync))
         _compare(found, name or tsync_name, probed.frames, times)
-        last = _check_order(found, tsync_name, tsync, last)
+        order.report(found, tsync_name)
+        last = order.last
     written = unit.attributes.get("frame_count")
     if written is None and found.items:
         found.unfinished.append("the attribute frame_count is missing")
@@ -65,27 +65,33 @@ def _has_stranger(unit: UnitFolder, *, tsync: bool) -> bool:
     return any(name.endswith(".tsync") == tsync for name in unit.strangers)
 
 
-def check_tsync(found: Checked, file: RecordingFile) -> TsyncData | None:
-    """Check the checksums of a tsync file and add its times; None when it cannot be read."""
-    tsync = read_tsync(file, salvage=True)
-    if tsync.pairs_behind:
-        text = f"{len(tsync.times)} pairs before and {tsync.pairs_behind} behind are intact"
-        found.damage.append(f"{file.name} is damaged: {tsync.problem}; {text}")
-    elif tsync.problem:
-        found.unfinished.append(f"{file.name} is torn: {tsync.problem}")
-    found.add_times(tsync)
-    return tsync
-
-
 def check_tsync_only(unit: UnitFolder) -> Checked:
     """Check a dataset of tsync files only, e.g. the pairs of a clock synchroniser."""
     found = Checked()
     for name in unit.tsync_names:
         if unit.file(name).exists():
-            tsync = check_tsync(found, unit.file(name))
-            if tsync is not None and tsync.header.mode is TsyncMode.CONTINUOUS:
-                _check_order(found, name, tsync, None)
+            order = _Order()
+            tsync = _check_tsync(found, unit.file(name), order)
+            if tsync.header.mode is TsyncMode.CONTINUOUS:
+                order.report(found, name)
     return found
+
+
+def _check_tsync(found: Checked, file: RecordingFile, order: _Order) -> TsyncScan:
+    """Check the checksums of a tsync file; add its times to the counts and to their order."""
+    found.times = found.times or 0
+
+    def use(header: TsyncHeader, pairs: Pairs) -> None:
+        found.add_times(second_usec(header, pairs))
+        order.add(header, pairs)
+
+    tsync = scan_tsync(file, use, salvage=True)
+    if tsync.pairs_behind:
+        text = f"{tsync.pairs} pairs before and {tsync.pairs_behind} behind are intact"
+        found.damage.append(f"{file.name} is damaged: {tsync.problem}; {text}")
+    elif tsync.problem:
+        found.unfinished.append(f"{file.name} is torn: {tsync.problem}")
+    return tsync
 
 
 def _add_file(found: Checked, name: str, probed: VideoProbe, *, decode: bool) -> None:
@@ -108,17 +114,34 @@ def _compare(found: Checked, name: str, frames: int, times: int) -> None:
         )
 
 
-def _check_order(found: Checked, name: str, tsync: TsyncData, last: int | None) -> int | None:
-    times: NDArray[np.int64] = tsync.times
-    if not len(times):
-        return last
-    if tsync.header.columns[0].unit is TimeUnit.INDEX and not np.array_equal(
-        times[:, 0], np.arange(len(times)) + times[0, 0]
-    ):
-        found.damage.append(f"{name}: frame numbers are not consecutive")
-    steps = np.diff(times[:, 1], prepend=times[0, 1] if last is None else last)[last is None :]
-    if backwards := int((steps < 0).sum()):
-        found.damage.append(f"{name}: {backwards} time(s) are earlier than the one before")
-    if repeated := int((steps == 0).sum()):
-        found.notes.append(f"{name}: {repeated} time(s) are equal to the one before")
-    return int(times[-1, 1])
+@dataclass(slots=True)
+class _Order:
+    """Whether the pairs of a tsync file are in order."""
+
+    last: int | None = None
+    """The time before the next one."""
+    _next_number: int | None = None
+    _consecutive: bool = True
+    _backwards: int = 0
+    _repeated: int = 0
+
+    def add(self, header: TsyncHeader, pairs: Pairs) -> None:
+        numbers, times = pairs[:, 0], pairs[:, 1]
+        if header.columns[0].unit is TimeUnit.INDEX:
+            first = int(numbers[0]) if self._next_number is None else self._next_number
+            self._consecutive &= int(numbers[0]) == first and bool((np.diff(numbers) == 1).all())
+            self._next_number = int(numbers[-1]) + 1
+        before = times[:1] if self.last is None else [self.last]
+        steps = np.diff(times, prepend=before)[self.last is None :]
+        self._backwards += int((steps < 0).sum())
+        self._repeated += int((steps == 0).sum())
+        self.last = int(times[-1])
+
+    def report(self, found: Checked, name: str) -> None:
+        if not self._consecutive:
+            found.damage.append(f"{name}: frame numbers are not consecutive")
+        if self._backwards:
+            text = f"{self._backwards} time(s) are earlier than the one before"
+            found.damage.append(f"{name}: {text}")
+        if self._repeated:
+            found.notes.append(f"{name}: {self._repeated} time(s) are equal to the one before")

@@ -23,6 +23,7 @@ from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.zarr_store import ZarrStore
 from mlink.recording import json_rows
 from mlink.recording import open as open_recording
+from mlink.recording.care import data_repair
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
 from mlink.recording.video_file import remux
@@ -33,7 +34,13 @@ from mlink.storage.tsync import TsyncWriter
 from mlink.storage.tsync_format import Generation
 from mlink.storage.tsync_reader import read_tsync
 from mlink.storage.tsync_repair import repair_tsync
-from tests.support.recorded.recordings import FRAMES, LiveRecording, closed_recording, time_of
+from tests.support.recorded.recordings import (
+    FRAMES,
+    RUN_ID,
+    LiveRecording,
+    closed_recording,
+    time_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -590,6 +597,23 @@ def test_a_video_without_any_picture_is_left_out(tmp_path):
     assert "data" not in toml(path / "video" / "manifest.toml")
 
 
+def test_times_without_pictures_that_are_very_many_stay_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_repair, "_KEPT_TIMES", 10)
+    path = LiveRecording(tmp_path).feed(3).close()
+    tsync = path / "video" / "video_timestamps.tsync"
+    tsync.unlink()
+    with TsyncWriter(tsync, collection_id=RUN_ID) as writer:
+        for at in range(20):
+            writer.append(at, time_of(at))
+    before = tsync.read_bytes()
+    report = repair_recording(path)
+    assert report.ok, (report.failed, texts(report.after))
+    assert any("cut off 17 time(s) without a picture; all are kept in" in x for x in report.done)
+    assert (path / "video" / f"{tsync.name}.damaged").read_bytes() == before
+    assert "times_without_picture_usec" not in toml(path / "video" / "attributes.toml")
+    assert repair_recording(path).done == []
+
+
 @pytest.mark.parametrize(("container", "codec"),
                          [("matroska", "ffv1"), ("mp4", "h264"), ("avi", "ffv1")])  # fmt: skip
 @pytest.mark.parametrize("size", [0, 200, 600, 1000, 2000, 4096, 8192])
@@ -879,7 +903,7 @@ def cut(path, count):
 def shorten(path, pairs):
     from mlink.storage.tsync_repair import cut_tsync
 
-    cut_tsync(path, pairs)
+    cut_tsync(path, pairs, most=100, kept_as="unused")
 
 
 def retime(path):
