@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlink.realtime import RIGHTS_REMEDY
+
 DEVICE = Path("/dev/cpu_dma_latency")
-REMEDY = (
-    'echo \'KERNEL=="cpu_dma_latency", GROUP="video", MODE="0660"\' | sudo tee '
-    "/etc/udev/rules.d/95-mlink-latency.rules && sudo udevadm trigger"
-)
 
 
 @contextmanager
@@ -35,7 +33,8 @@ def processors_awake(latency_usec: int = 0, device: Path = DEVICE) -> Iterator[s
     try:
         fd = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:
-        yield f"processors may sleep ({device}: {error.strerror}); to keep them awake: {REMEDY}"
+        refusal = f"processors may sleep ({device}: {error.strerror})"
+        yield f"{refusal}; to keep them awake: {RIGHTS_REMEDY}"
         return
     try:
         os.write(fd, struct.pack("=i", latency_usec))  # a binary int32 in µs

@@ -33,10 +33,8 @@ IO_PRIORITY = 14
 """Real-time priority of threads that read a board or time pulses; above scripts (worker.ahead)."""
 DEFAULT_NICE = -10
 
-_LIMITS_REMEDY = (
-    "echo '@video - rtprio 20' | sudo tee /etc/security/limits.d/95-mlink.conf, "
-    "with your user in the group video (sudo usermod -aG video $USER), and log in again"
-)
+RIGHTS_REMEDY = "mlink doctor --fix"
+"""The command that gives this user the rights which runs ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,7 @@ def request_priority(
 def _request_nice(thread_id: int, nice: int, refusal: str, system: SystemCalls) -> Granted:
     """Request a better nice value; where that is refused too, leave the thread as it is."""
     before = system.get_nice(os.PRIO_PROCESS, thread_id)
-    advice = f"real-time priority was refused ({refusal}); to allow it: {_LIMITS_REMEDY}"
+    advice = f"real-time priority was refused ({refusal}); to allow it: {RIGHTS_REMEDY}"
     if before <= nice:
         return Granted("nice", 0, before, f"nice {before}, as it was; {advice}")
     try:
@@ -177,10 +175,6 @@ def pin_to_cpus(cpus: Collection[int]) -> frozenset[int]:
 
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-MEMLOCK_REMEDY = (
-    "echo '@video - memlock unlimited' | sudo tee -a /etc/security/limits.d/95-mlink.conf, "
-    "and log in again"
-)
 
 
 def may_lock_memory() -> str:
@@ -206,7 +200,7 @@ def locked_memory() -> Iterator[str]:
     if not refusal and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         refusal = errno.errorcode.get(ctypes.get_errno(), "refused")
     if refusal:
-        yield f"memory is not locked ({refusal}); to allow it: {MEMLOCK_REMEDY}"
+        yield f"memory is not locked ({refusal}); to allow it: {RIGHTS_REMEDY}"
         return
     try:
         yield "memory is locked"

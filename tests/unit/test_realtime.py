@@ -78,7 +78,7 @@ def test_a_better_nice_value_comes_next_and_names_what_to_change():
     assert system.asked[-2] == ("nice", os.PRIO_PROCESS, threading.get_native_id(), -10)
     assert system.asked[-1][2:] == (os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, 0)
     assert "Operation not permitted" in granted.detail
-    assert "/etc/security/limits.d/" in granted.detail
+    assert "mlink doctor --fix" in granted.detail
 
 
 def test_a_nice_value_that_is_better_already_is_kept():
@@ -91,7 +91,7 @@ def test_a_nice_value_that_is_better_already_is_kept():
 def test_without_any_grant_the_thread_stays_as_it_is():
     granted = request_priority(system=FakeSystem(nice_now=5).calls)
     assert (granted.policy, granted.priority, granted.nice) == ("normal", 0, 5)
-    assert "rtprio" in granted.detail
+    assert "mlink doctor --fix" in granted.detail
 
 
 def test_the_real_system_answers_truthfully():
@@ -152,7 +152,7 @@ def test_memory_is_locked_inside_where_that_is_allowed_and_free_again_after():
     with locked_memory() as detail:
         if may_lock_memory():
             assert "memory is not locked" in detail
-            assert "memlock unlimited" in detail
+            assert "mlink doctor --fix" in detail
         else:
             assert detail == "memory is locked"
             assert locked_kib() > 0

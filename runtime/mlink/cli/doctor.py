@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from mlink.cli.options import AsJson
-from mlink.cli.output import print_json
+from mlink.cli.output import ExitCode, print_json
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -16,28 +18,59 @@ _MARKS = {"good": ("✔", "green"), "better": ("●", "yellow"), "bad": ("✘", 
 
 
 def doctor(
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="Print one command that grants all rights: priority, memory, groups, udev rules. "
+            "As root: do it.",
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Check priorities, power saving, permissions and memory. Print commands that improve them."""
+    """Check rights, power saving, memory and disk. Exit code 1: something blocks runs."""
+    if fix:
+        _fix()
+        return
     from rich.console import Console
 
     from mlink.cli.doctor_checks import examine
+    from mlink.realtime import RIGHTS_REMEDY
 
     findings = examine()
+    blocks = sum(finding.state == "bad" for finding in findings)
     if json:
         print_json({"findings": findings})
-        return
+        raise typer.Exit(ExitCode.FAILED if blocks else 0)
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
         console.print(_line(finding))
-    changes = sum(bool(finding.remedy) for finding in findings)
+    changes = sum(bool(finding.remedy) for finding in findings) - blocks
     console.print()
+    if blocks:
+        console.print(f"✘ Blocks devices or runs: {blocks}", style="bold red")
     if changes:
-        blocks = any(finding.state == "bad" for finding in findings)
-        effect = "✘ blocks devices or runs" if blocks else "runs work without them"
-        console.print(f"{changes} of {len(findings)} checks suggest a change; {effect}.")
-    else:
+        console.print(f"● Could be better, runs work without: {changes}")
+    if any(finding.remedy == RIGHTS_REMEDY for finding in findings):
+        console.print(f"All rights by one command: {RIGHTS_REMEDY}")
+    if not blocks and not changes:
         console.print("No change is needed.")
+    raise typer.Exit(ExitCode.FAILED if blocks else 0)
+
+
+def _fix() -> None:
+    import os
+
+    from mlink.cli.doctor_checks import Machine
+    from mlink.cli.doctor_fix import apply, describe, files_of_fix
+    from mlink.cli.doctor_rivals import board_vendors
+
+    files = files_of_fix(board_vendors(Machine().sys))
+    if os.geteuid() != 0:
+        typer.echo(describe(files))
+        return
+    for sentence in apply(files):
+        typer.echo(sentence)
 
 
 def _line(finding: Finding) -> Text:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import grp
 import importlib.util
 import os
+import pwd
 import resource
-import shlex
+import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +17,17 @@ from pathlib import Path
 from mlink import rtkit
 from mlink.cli.doctor_finding import Finding, read_text
 from mlink.cli.doctor_rivals import rivals
-from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, MEMLOCK_REMEDY, may_lock_memory
+from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, RIGHTS_REMEDY, may_lock_memory
 from mlink.refusals import import_remedy, text_of
 from mlink.transport.memory import available_bytes
 
-_LIMITS = "/etc/security/limits.d/95-mlink.conf"
 _ENOUGH_MEMORY = 1 << 30
 """Bytes: each subscription to frames may queue 256 MB."""
 _GOOD_LATENCY_MSEC = 1
+_ENOUGH_SPEED = 30e6
+"""Bytes per second: two cameras with lossless video."""
+_SPEED_BYTES, _SPEED_SEC = 32 << 20, 1.0
+_WEIGHTS = {"bad": 0, "better": 1, "good": 2}
 _VIDEO_CLASS = "0e"
 
 
@@ -43,28 +48,35 @@ class Machine:
     """Requests SCHED_FIFO for the calling thread; raises PermissionError when it is refused."""
     rtkit_priority: Callable[[], int] = rtkit.highest_priority
     groups: Callable[[], set[str]] | None = None
+    noted_groups: Callable[[], set[str]] | None = None
+    """Groups of this user in the system's files, which count from the next login."""
     has_package: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None
     available_bytes: Callable[[], int] = available_bytes
+    disk_speed: Callable[[Path], float] | None = None
+    can_write: Callable[[Path], bool] = lambda path: os.access(path, os.W_OK)
     opencv: Callable[[], str] | None = None
     """Describes the installed OpenCV; raises ImportError when it cannot be loaded."""
 
 
 def examine(machine: Machine | None = None) -> list[Finding]:
-    """Run all checks that apply to this machine."""
+    """Run all checks that apply to this machine; what blocks devices or runs comes first."""
     here = machine or Machine()
     findings = [
         *_priority(here),
         _memory(),
         _governor(here),
+        _awake(here),
         _usb_power(here),
         _latency_timer(here),
         *_groups(here),
         *rivals(here.proc, here.sys, here.usr, here.systemd, here.udev_rules),
         _available_memory(here),
+        _disk(here),
         _opencv(here),
         _simulator(here),
     ]
-    return [finding for finding in findings if finding is not None]
+    found = [finding for finding in findings if finding is not None]
+    return sorted(found, key=lambda finding: _WEIGHTS[finding.state])
 
 
 def _priority(here: Machine) -> list[Finding]:
@@ -82,7 +94,6 @@ def _priority(here: Machine) -> list[Finding]:
             check="rtkit",
             state="good" if not fifo else "better",
             found=str(error) + ("; not needed" if not fifo else ""),
-            remedy="sudo apt-get install rtkit" if fifo else "",
         )
     real_time = Finding(
         check="real-time priority",
@@ -90,7 +101,7 @@ def _priority(here: Machine) -> list[Finding]:
         found=f"refused ({fifo})" + ("; rtkit is used instead" if has_rtkit else "")
         if fifo
         else "SCHED_FIFO is granted",
-        remedy=_limit("rtprio 20") if fifo and not has_rtkit else "",
+        remedy=RIGHTS_REMEDY if fifo and not has_rtkit else "",
     )
     return [real_time, rtkit_finding, _nice(granted=not fifo or has_rtkit)]
 
@@ -126,13 +137,13 @@ def _nice(*, granted: bool) -> Finding:
         check="nice",
         state="good" if granted else "better",
         found=f"threads may use nice {min(best, 0)} at best" + ("; not needed" if granted else ""),
-        remedy="" if granted else _limit(f"nice {DEFAULT_NICE}"),
+        remedy="" if granted else RIGHTS_REMEDY,
     )
 
 
 def _memory() -> Finding:
     if refusal := may_lock_memory():
-        return Finding(check="locked memory", state="better", found=refusal, remedy=MEMLOCK_REMEDY)
+        return Finding(check="locked memory", state="better", found=refusal, remedy=RIGHTS_REMEDY)
     return Finding(check="locked memory", state="good", found="all memory may be locked")
 
 
@@ -164,12 +175,11 @@ def _usb_power(here: Machine) -> Finding | None:
     if not asleep:
         return Finding(check="USB power saving", state="good", found="off for cameras and boards")
     names = ", ".join(read_text(device / "product") or device.name for device in asleep)
-    files = " ".join(shlex.quote(str(device / "power" / "control")) for device in asleep)
     return Finding(
         check="USB power saving",
         state="better",
         found=f"on for {names}",
-        remedy=f"echo on | sudo tee {files}",
+        remedy=RIGHTS_REMEDY,
     )
 
 
@@ -189,12 +199,11 @@ def _latency_timer(here: Machine) -> Finding | None:
     if not slow:
         return Finding(check="FTDI latency", state="good", found=f"{_GOOD_LATENCY_MSEC} ms")
     found = ", ".join(f"{read_text(timer)} ms at {timer.parent.name}" for timer in slow)
-    files = " ".join(str(timer) for timer in slow)
     return Finding(
         check="FTDI latency",
         state="better",
         found=found,
-        remedy=f"echo {_GOOD_LATENCY_MSEC} | sudo tee {files}",
+        remedy=RIGHTS_REMEDY,
     )
 
 
@@ -203,12 +212,15 @@ def _groups(here: Machine) -> list[Finding]:
     mine = (here.groups or _my_groups)()
     for group, what in (("dialout", "boards on serial ports"), ("video", "cameras")):
         may = "root" in mine or group in mine
+        waits = not may and group in (here.noted_groups or _noted_groups)()
+        no = f"no access to {what}" + (" before the next login" if waits else "")
+        remedy = "log out and in again (or restart)" if waits else RIGHTS_REMEDY
         findings.append(
             Finding(
                 check=f"group {group}",
                 state="good" if may else "bad",
-                found=f"this user has access to {what}" if may else f"no access to {what}",
-                remedy="" if may else f"sudo usermod -aG {group} $USER, then log in again",
+                found=f"this user has access to {what}" if may else no,
+                remedy="" if may else remedy,
             )
         )
     return findings
@@ -222,6 +234,14 @@ def _my_groups() -> set[str]:
         except KeyError:  # a group without a name, as in containers
             continue
     return names
+
+
+def _noted_groups() -> set[str]:
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # an account without a name, as in containers
+        return set()
+    return {group.gr_name for group in grp.getgrall() if name in group.gr_mem}
 
 
 def _available_memory(here: Machine) -> Finding:
@@ -266,8 +286,55 @@ def _simulator(here: Machine) -> Finding:
     )
 
 
-def _limit(item: str) -> str:
-    return (
-        f"echo '@video - {item}' | sudo tee -a {_LIMITS}, with your user in the group video "
-        "(sudo usermod -aG video $USER), and log in again"
+def _awake(here: Machine) -> Finding | None:
+    """Find out whether a run may keep processors out of idle states."""
+    device = here.dev / "cpu_dma_latency"
+    if not device.exists():
+        return None  # a container, or a kernel without it
+    may = here.can_write(device)
+    return Finding(
+        check="idle processors",
+        state="good" if may else "better",
+        found="runs may keep them awake"
+        if may
+        else "sleep in runs: answers come up to 0.1 ms late",
+        remedy="" if may else RIGHTS_REMEDY,
     )
+
+
+def _disk(here: Machine) -> Finding:
+    """Measure how fast this folder's disk takes a recording."""
+    place = Path.cwd()
+    try:
+        speed = (here.disk_speed or measure_disk)(place)
+    except OSError as error:
+        return Finding(
+            check="disk",
+            state="better",
+            found=f"{place} cannot be written: {error.strerror}",
+            remedy="change to a folder of yours, or record elsewhere: mlink run --out FOLDER",
+        )
+    good = speed >= _ENOUGH_SPEED
+    return Finding(
+        check="disk",
+        state="good" if good else "better",
+        found=f"takes {speed / 1e6:.0f} MB/s in {place}"
+        + ("" if good else "; lossless video of 640x480 at 30 Hz needs about 15"),
+        remedy="" if good else "record to a faster disk: mlink run --out FOLDER",
+    )
+
+
+def measure_disk(folder: Path) -> float:
+    """Return how fast a folder's disk takes data to the platter, in bytes per second.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    block = os.urandom(1 << 20)
+    written, start = 0, time.monotonic()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        while written < _SPEED_BYTES and time.monotonic() - start < _SPEED_SEC:
+            written += file.write(block)
+            file.flush()
+            os.fdatasync(file.fileno())
+    return written / (time.monotonic() - start)

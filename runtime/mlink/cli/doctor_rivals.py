@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from mlink.cli.doctor_finding import Finding, read_text
+from mlink.realtime import RIGHTS_REMEDY
 
 _RULES: Final = Path("/etc/udev/rules.d")
-_OUR_RULES: Final = _RULES / "70-mlink-boards.rules"
 _RELOAD: Final = "sudo udevadm control --reload, then plug the board in again"
-_BOARD_VENDORS: Final = "2341|2a03|1a86|0403|10c4|16c0|239a|2e8a"
-"""USB vendors, as a udev pattern: Arduino (two), CH340, FTDI, CP210x, Teensy, Adafruit, Pico."""
 _IGNORED: Final = re.compile(r'ENV\{ID_MM_DEVICE_IGNORE\}="1"')
 _ID: Final = re.compile(r'ATTRS?\{(idVendor|idProduct)\}=="([^"]*)"')
 _PRODUCT: Final = re.compile(r'ENV\{PRODUCT\}=="([^"]*)"')
@@ -81,15 +79,13 @@ def _modem_manager(state: str, rules: Rules, boards: list[_UsbId]) -> Finding:
             state="good",
             found=f"{state}, and a udev rule keeps it off boards",
         )
-    vendors = "|".join(dict.fromkeys([*_BOARD_VENDORS.split("|"), *(e.vendor for e in open_to)]))
-    rule = f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{vendors}", ENV{{ID_MM_DEVICE_IGNORE}}="1"'
     here = f" (here: {', '.join(map(str, open_to))})" if boards else ""
     return Finding(
         check="ModemManager",
         state="better",
         found=f"{state}: it may hold a board's port for seconds after the board is plugged in, and"
         f" send modem commands to it{here}",
-        remedy=f"echo '{rule}' | sudo tee {_OUR_RULES}; {_RELOAD}",
+        remedy=RIGHTS_REMEDY,
     )
 
 
@@ -151,6 +147,12 @@ def _applies(line: str, each: _UsbId) -> bool:
 def _matches(pattern: str, text: str) -> bool:
     """Return whether a pattern of udev matches: alternatives, each with * ? [ ]."""
     return any(fnmatchcase(text, each.lower()) for each in pattern.split("|"))
+
+
+def board_vendors(sys: Path) -> list[str]:
+    """Return the USB vendors of the boards that are plugged in, four hexadecimal digits each."""
+    vendors = {each.vendor for each in _boards(sys)}
+    return sorted(each for each in vendors if re.fullmatch(r"[0-9a-f]{4}", each))
 
 
 def _boards(sys: Path) -> list[_UsbId]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -11,7 +12,12 @@ from typer.testing import CliRunner
 
 from mlink.cli import doctor_checks
 from mlink.cli.doctor import doctor
-from mlink.cli.doctor_checks import Machine, examine
+from mlink.cli.doctor_checks import Machine, examine, measure_disk
+from mlink.cli.doctor_finding import Finding
+from mlink.cli.doctor_fix import LIMITS, OLD_FILES, RULES, apply, describe, files_of_fix
+from mlink.cli.doctor_rivals import board_vendors
+from mlink.errors import MlinkError
+from mlink.realtime import RIGHTS_REMEDY
 from mlink.rtkit import RtkitUnavailableError
 
 
@@ -35,6 +41,8 @@ def findings(tmp_path, **options):
         "set_fifo": lambda: None,
         "rtkit_priority": no_rtkit,
         "groups": lambda: {"dialout", "video"},
+        "noted_groups": lambda: set(),
+        "disk_speed": lambda folder: 1e9,
         "has_package": lambda name: True,
     }
     return {found.check: found for found in examine(Machine(**{**defaults, **options}))}
@@ -52,11 +60,11 @@ def test_on_a_good_machine_nothing_is_to_be_done(tmp_path):
         assert (found[check].state, found[check].remedy) == ("good", "")
 
 
-def test_without_real_time_priority_the_limits_line_is_reported(tmp_path):
+def test_without_real_time_priority_the_fix_is_named(tmp_path):
     found = findings(tmp_path, set_fifo=refuse)["real-time priority"]
     assert found.state == "better"
     assert "Operation not permitted" in found.found
-    assert "'@video - rtprio 20' | sudo tee -a /etc/security/limits.d/" in found.remedy
+    assert found.remedy == RIGHTS_REMEDY
 
 
 def test_rtkit_is_enough(tmp_path):
@@ -70,7 +78,7 @@ def test_nice_matters_only_when_nothing_better_is_granted(tmp_path, monkeypatch)
     monkeypatch.setattr(doctor_checks.os, "geteuid", lambda: 1000)
     monkeypatch.setattr(doctor_checks.resource, "getrlimit", lambda which: (20, 20))
     assert not findings(tmp_path)["nice"].remedy
-    assert "nice -10" in findings(tmp_path, set_fifo=refuse)["nice"].remedy
+    assert findings(tmp_path, set_fifo=refuse)["nice"].remedy == RIGHTS_REMEDY
 
 
 @pytest.mark.parametrize(("governor", "state"), [("performance", "good"), ("powersave", "better")])
@@ -96,13 +104,13 @@ def usb(tmp_path, name, *, control, product, video=False, tty=False):
 
 
 def test_cameras_and_boards_that_may_fall_asleep_are_named_and_others_are_not(tmp_path):
-    camera = usb(tmp_path, "1-1", control="auto", product="C270", video=True)
-    board = usb(tmp_path, "1-2", control="auto", product="Uno", tty=True)
+    usb(tmp_path, "1-1", control="auto", product="C270", video=True)
+    usb(tmp_path, "1-2", control="auto", product="Uno", tty=True)
     usb(tmp_path, "1-3", control="auto", product="Keyboard")
     usb(tmp_path, "1-4", control="on", product="C920", video=True)
     found = findings(tmp_path)["USB power saving"]
     assert found.found == "on for C270, Uno"
-    assert found.remedy == f"echo on | sudo tee {camera}/power/control {board}/power/control"
+    assert found.remedy == RIGHTS_REMEDY
 
 
 def test_slow_ftdi_chips_are_found(tmp_path):
@@ -110,8 +118,7 @@ def test_slow_ftdi_chips_are_found(tmp_path):
     write(tmp_path / "sys/bus/usb-serial/devices/ttyUSB1/latency_timer", "1")
     found = findings(tmp_path)["FTDI latency"]
     assert found.found == "16 ms at ttyUSB0"
-    assert found.remedy.startswith("echo 1 | sudo tee ")
-    assert "ttyUSB1" not in found.remedy
+    assert found.remedy == RIGHTS_REMEDY
 
 
 def test_what_the_machine_does_not_have_is_not_mentioned(tmp_path):
@@ -130,10 +137,8 @@ def test_modem_manager_is_found_until_a_rule_keeps_it_off_boards(tmp_path, place
     found = findings(tmp_path)["ModemManager"]
     assert found.state == "better"
     assert found.found.startswith(f"{state}: it may hold a board's port")
-    rule = found.remedy.split("'")[1]
-    assert 'ENV{ID_MM_DEVICE_IGNORE}="1"' in rule
-    assert "sudo tee /etc/udev/rules.d/70-mlink-boards.rules" in found.remedy
-    write(tmp_path / "etc/70-mlink-boards.rules", rule)
+    assert found.remedy == RIGHTS_REMEDY
+    write(tmp_path / "etc/70-mlink-boards.rules", files_of_fix()[RULES])
     found = findings(tmp_path)["ModemManager"]
     assert (found.state, found.remedy) == ("good", "")
 
@@ -180,7 +185,9 @@ def test_a_board_that_is_plugged_in_is_named_and_a_masked_service_is_no_rival(tm
     write(tmp_path / "usr/sbin/ModemManager", "")
     found = findings(tmp_path)["ModemManager"]
     assert "(here: 303a:1001)" in found.found
-    write(tmp_path / "lib/80-x.rules", found.remedy.split("'")[1])
+    vendors = board_vendors(tmp_path / "sys")
+    assert vendors == ["303a"]
+    write(tmp_path / "lib/80-x.rules", files_of_fix(vendors)[RULES])
     assert findings(tmp_path)["ModemManager"].state == "good"
     (tmp_path / "lib/80-x.rules").unlink()
     (tmp_path / "systemd").mkdir()
@@ -200,7 +207,10 @@ def test_a_missing_group_is_bad_and_root_needs_none(tmp_path):
     found = findings(tmp_path, groups=lambda: {"dialout"})
     assert found["group dialout"].state == "good"
     assert found["group video"].state == "bad"
-    assert found["group video"].remedy == "sudo usermod -aG video $USER, then log in again"
+    assert found["group video"].remedy == RIGHTS_REMEDY
+    waits = findings(tmp_path, groups=lambda: {"dialout"}, noted_groups=lambda: {"video"})
+    assert waits["group video"].remedy.startswith("log out and in again")
+    assert next(iter(waits)) == "group video"  # what blocks devices comes first
     assert findings(tmp_path, groups=lambda: {"root"})["group video"].state == "good"
 
 
@@ -228,10 +238,76 @@ def test_this_machine_is_examined_and_reported_as_text_and_json(run, monkeypatch
     findings = examine()  # once: free memory changes from one call to the next
     monkeypatch.setattr(doctor_checks, "examine", lambda: findings)
     text = run()
-    assert text.exit_code == 0
+    assert text.exit_code == any(found.state == "bad" for found in findings)
     assert "real-time priority: " in text.stdout
     data = json.loads(run("--json").stdout)["findings"]
     assert {"check", "state", "found", "remedy"} == set(data[0])
     assert all(found["state"] in ("good", "better", "bad") for found in data)
     for found in data:
         assert found["found"] in text.stdout
+
+
+def test_what_blocks_runs_is_an_exit_code(run, monkeypatch):
+    blocked = [Finding(check="group video", state="bad", found="none", remedy=RIGHTS_REMEDY)]
+    monkeypatch.setattr(doctor_checks, "examine", lambda: blocked)
+    text = run()
+    assert text.exit_code == run("--json").exit_code == 1
+    assert text.stdout.endswith(
+        "devices or runs: 1\nAll rights by one command: mlink doctor --fix\n"
+    )
+
+
+def test_a_slow_disk_and_a_folder_of_others_have_remedies(tmp_path):
+    slow = findings(tmp_path, disk_speed=lambda folder: 8e6)["disk"]
+    assert (slow.state, slow.found.startswith("takes 8 MB/s in ")) == ("better", True)
+
+    def denied(folder):
+        raise PermissionError(13, "Permission denied")
+
+    assert "mlink run --out" in findings(tmp_path, disk_speed=denied)["disk"].remedy
+    assert measure_disk(tmp_path) > 0
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
+def test_idle_processors_are_mentioned_where_the_kernel_has_them(tmp_path):
+    write(tmp_path / "dev/cpu_dma_latency", "")
+    assert findings(tmp_path)["idle processors"].state == "good"
+    refused = findings(tmp_path, can_write=lambda path: False)["idle processors"]
+    assert refused.remedy == RIGHTS_REMEDY
+
+
+def test_the_fix_writes_whole_files_once_and_takes_back_what_older_hints_wrote(tmp_path):
+    limits, rules = (tmp_path / path.relative_to("/") for path in (LIMITS, RULES))
+    old = tmp_path / OLD_FILES[0].relative_to("/")
+    write(limits, "@video - rtprio 20")
+    write(old, "@video - nice -10")
+    done = apply(files_of_fix(), tmp_path)
+    assert [sentence.split()[0] for sentence in done] == ["wrote", "wrote", "removed"]
+    settings = [line for line in limits.read_text().splitlines() if line[0] == "@"]
+    assert [line.split()[2] for line in settings] == ["rtprio", "nice", "memlock"]
+    assert not old.exists()
+    assert {limits.stat().st_mode & 0o777, rules.stat().st_mode & 0o777} == {0o644}
+    assert apply(files_of_fix(), tmp_path) == ["all of it was there already"]
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [limits, rules]
+
+
+def test_a_fix_without_the_rights_for_it_names_the_command(tmp_path):
+    (tmp_path / "etc").write_text("a file where a folder should be")
+    with pytest.raises(MlinkError, match="cannot be written") as raised:
+        apply(files_of_fix(), tmp_path)
+    assert "sudo" in raised.value.remedy
+
+
+def test_without_root_the_fix_is_shown_with_one_command(run, monkeypatch):
+    monkeypatch.setattr(doctor_checks.os, "geteuid", lambda: 1000)
+    shown = run("--fix").stdout
+    assert shown.strip().endswith(" doctor --fix")
+    assert shown.count("sudo ") == 1
+    assert describe(files_of_fix()).splitlines()[0] == f"{LIMITS}:"
+
+
+def test_each_rule_of_the_fix_is_a_list_of_conditions_and_assignments():
+    for line in files_of_fix(["303a"])[RULES].splitlines():
+        if line and not line.startswith("#"):
+            for part in line.split(", "):
+                assert re.fullmatch(r'[A-Z]+(\{[\w/]+\})?(==|!=|=)"[^"]+"', part), part

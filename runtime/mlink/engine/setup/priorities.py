@@ -12,6 +12,7 @@ from mlink.engine.plan import LOOP_CATEGORIES, LOOP_NICE
 from mlink.engine.report import Reporter
 from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
+from mlink.realtime import RIGHTS_REMEDY
 
 
 @contextmanager
@@ -57,7 +58,6 @@ def report_priorities(
     if refused and in_real_time:
         text = (
             f"{', '.join(refused)} run at normal priority: nice {LOOP_NICE} was refused; "
-            "to allow it: echo '@video - nice -10' | sudo tee "
-            "/etc/security/limits.d/96-mlink.conf, and log in again"
+            f"to allow it: {RIGHTS_REMEDY}"
         )
         reporter.log("", logging.INFO, text)
