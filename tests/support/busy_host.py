@@ -31,6 +31,10 @@ WINDOW_SEC = 20.0
 _TIME_OUTS = (TimeoutError, subprocess.TimeoutExpired, psutil.TimeoutExpired)
 _LIMIT_PASSED = re.compile(r"Timeout [(>]|\b(within|after) [\d.]+ (s|ms|seconds)\b")
 """In the text of errors of pytest-timeout and of mlink."""
+_BROWSER_LIMIT = re.compile(
+    r"Timeout \d+ms exceeded|^ *- Expect .* with timeout \d+ms", re.MULTILINE
+)
+"""In the text of errors of Playwright: what a page should have shown did not come in time."""
 _FAILURE = re.compile(r"Failure\(module=.*?, phase=.*?, message=(.*?), remedy=")
 """Each reason of a failed run, in the text of `assert result.success, result.failures`."""
 _OF_TIME = re.compile(
@@ -124,7 +128,7 @@ def is_about_time(error: BaseException | None) -> bool:
     An assertion is read in its source: each of its comparisons is one of order (or approximate) and
     names a time, such as `took_s < 5` or `report["age_ms"] == approx(3, abs=1)`.
     """
-    if isinstance(error, _TIME_OUTS):
+    if isinstance(error, _TIME_OUTS) or _BROWSER_LIMIT.search(str(error)):
         return True
     if isinstance(error, (MlinkError, pytest.fail.Exception)):
         return _LIMIT_PASSED.search(str(error)) is not None

@@ -57,6 +57,26 @@ def test_a_real_time_failure_on_a_busy_computer_is_a_skip_that_keeps_the_failure
     assert "12 ms late" in reason
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        Exception("Page.goto: Timeout 120000ms exceeded.\nCall log:"),
+        AssertionError(
+            "Locator expected to contain text 'completed'\nCall log:\n"
+            '  - Expect "to_contain_text" locator("#phase") with timeout 120000ms'
+        ),
+    ],
+)
+def test_a_page_that_does_not_come_in_time_is_a_matter_of_time(error):
+    machine = Machine()
+    host = machine.host()
+    host.begin(first_phase=True)
+    machine.pass_time(30, busy=0.95)
+    report = failure()
+    host.excuse(report, item_with("real_time"), error)
+    assert report.outcome == "skipped"
+
+
 def test_a_failure_on_a_quiet_computer_stays_a_failure():
     machine = Machine()
     host = machine.host()

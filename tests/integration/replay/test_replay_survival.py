@@ -56,6 +56,11 @@ def items(journal: Journal, frames: set[int]) -> list[Item]:
     ]
 
 
+def as_met(item: Item) -> tuple[object, ...]:
+    """Return an item without its number in the stream, which skips what the source lost."""
+    return item.time_usec, item.port, item.what
+
+
 def killed_and_replayed(folder: Path, what: str, after_s: float) -> tuple[Path, Replayed]:
     """Kill it then, repair what is left, and replay it."""
     shutil.copytree(BENCH, folder / "bench")
@@ -84,7 +89,7 @@ def check_what_was_met(recording: Path, outcome: Replayed) -> None:
     frames = times_of_frames(recording)
     lab, replayed = items(journal_of(recording), frames), items(journal_of(again), frames)
     assert lab
-    assert replayed[: len(lab)] == lab
+    assert [as_met(item) for item in replayed[: len(lab)]] == [as_met(item) for item in lab]
     rows, rows_again = met(recording), met(again)
     end_usec = max(record.time_usec for record in journal_of(recording).records())
     lost = [item for item in journal_of(recording).of_kind(Item) if item not in lab]

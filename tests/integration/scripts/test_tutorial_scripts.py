@@ -151,8 +151,10 @@ def test_a_script_forwards_frames_and_times(bench: BenchRunner) -> None:
     result = bench.write(EXAMPLE_BENCH, example=FORWARD).run(2.0)
     assert result.success, result.failures
     sent = streams(result)
-    assert sent["cam.video"] >= 10
-    assert sent["cam.video"] == sent["script.frame-out"] == sent["script.tablerow-out"]
+    (cam,) = [each for each in result.streams if each.name == "cam.video"]
+    received = sent["cam.video"] - cam.lost_at_source  # of a machine that stands still for a while
+    assert received >= 10
+    assert received == sent["script.frame-out"] == sent["script.tablerow-out"]
     header, *rows = read_table(result)
     assert header == ["Time Received", "Frame Time"]
     assert all(int(received) >= int(taken) for received, taken in rows)

@@ -208,11 +208,14 @@ def test_a_killed_run_leaves_no_program(shown: Shown) -> None:
 
 def test_a_failed_run_says_so_with_its_cause_and_remedy(tmp_path: Path) -> None:
     (tmp_path / "loop.py").write_text(
-        "import syntalos_mlink as syl\n"
-        "def run():\n    syl.wait(3000)\n    raise ValueError('broken')\n"
+        "from pathlib import Path\nimport syntalos_mlink as syl\n"
+        "def run():\n    while not Path('watched').exists():\n        syl.wait(50)\n"
+        "    raise ValueError('broken')\n"
     )
     shown = Shown(tmp_path)
     with page_of(shown) as page:
+        page.until("Status", lambda each: each["phase"] == "run")
+        (tmp_path / "watched").touch()
         ended = page.until("Ended")
     assert not ended["success"]
     assert "broken" in ended["failures"][0]["message"]
