@@ -268,7 +268,8 @@ class CameraModule(Module[CameraSettings]):
         """Report counts, rate and outages of the run."""
         report = self.context.report
         report("frames", capture.counts.sent)
-        report("framerate_measured", round(capture.framerate, 3))
+        if capture.framerate:
+            report("framerate_measured", round(capture.framerate, 3))
         report("lost", capture.counts.lost)
         for name, count in capture.counts.troubles().items():
             report(name, count)

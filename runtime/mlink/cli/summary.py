@@ -78,7 +78,8 @@ def _account(streams: list[StreamStatus], reports: Mapping[str, Mapping[str, flo
         if stream.data_type == "Frame" and stream.sent:
             rate = reports.get(stream.module, {}).get("framerate_measured")
             measured = f" at {rate:.1f} Hz" if isinstance(rate, float | int) else ""
-            text.append(f" {stream.name}: {stream.sent} frames{measured}.")
+            frames = "1 frame" if stream.sent == 1 else f"{stream.sent} frames"
+            text.append(f" {stream.name}: {frames}{measured}.")
     return text
 
 
