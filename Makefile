@@ -1,11 +1,12 @@
 # make demo   a closed loop on a virtual board, recorded        make lint   style, types, layers
 # make test   all tests                                         make bench  speed, beside its peers
+# make test-quick   unit tests without what only the others need: no Debian packages, no rig
 # make soak   an hour of cameras, a board and all recorders: nothing lost, memory flat
 # make firmware   our Firmata firmware for Uno, Mega and Leonardo (Debian: gcc-avr avr-libc arduino-core-avr)
 # make lock   newest releases of all dependencies into .ci/lock    make dist   wheel and sdist, checked
 # make audit   the locked releases, compared with known advisories
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak firmware lock audit dist clean
+.PHONY: help setup demo test test-quick lint bench soak firmware lock audit dist clean
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
@@ -26,6 +27,10 @@ demo:
 
 test: setup
 	@.ci/test.sh $(WORKERS) $(RUNS)
+
+test-quick:
+	@$(SETUP) quick
+	@$(BIN)/pytest -n $(WORKERS) -m "not long and not real_time and not rig and not edlio" tests/unit
 
 lint: setup
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 # Installs what `make demo` and `make test` need; a second run finds nothing to do.
 #
 #   .ci/setup.sh demo     .venv with the runtime and the board simulator
+#   .ci/setup.sh quick    also the Python test tools, for unit tests: no Debian packages but the demo's
 #   .ci/setup.sh test     also the test tools, StandardFirmata and two Firmata clients (npm), edlio
 #                         in a venv of its own, and the rig (QEMU, a kernel)
 #
@@ -14,8 +15,8 @@ set -eu
 cd "$(dirname "$0")/.."
 what=${1:-demo}
 case $what in
-    demo | test) ;;
-    *) echo "usage: $0 demo|test" >&2; exit 2 ;;
+    demo | quick | test) ;;
+    *) echo "usage: $0 demo|quick|test" >&2; exit 2 ;;
 esac
 
 report() { echo "set-up: $*"; }
@@ -42,9 +43,9 @@ key=$(cat pyproject.toml .ci/setup.sh .ci/lock/*.txt tests/support/setup_*.sh te
     .ci/parallel_build/*.py tests/support/peers/*.json tests/rig/machine/kernel.py | sha256sum)${MLINK_SIMULATOR:-}
 is_done() {
     [ -e ".venv/setup-$1" ] && [ "$(cat ".venv/setup-$1")" = "$key" ] &&
-        { [ "$1" = demo ] || [ ! -e .venv/incomplete ]; } && .venv/bin/python -c '' 2>/dev/null
+        { [ "$1" != test ] || [ ! -e .venv/incomplete ]; } && .venv/bin/python -c '' 2>/dev/null
 }
-if is_done test && [ -e .venv-edlio/ready ] || { [ "$what" = demo ] && is_done demo; }; then
+if is_done test && [ -e .venv-edlio/ready ] || { [ "$what" != test ] && is_done "$what"; }; then
     exit 0
 fi
 
@@ -93,6 +94,10 @@ if [ "$what" = test ]; then
     fi
 fi
 
+if [ "$what" = test ]; then
+    report "this brings Debian packages (a browser, compilers for boards, QEMU), 2 GB of Python packages"
+    report "and 0.5 GB for the rig; make test-quick runs the unit tests without the first and the last"
+fi
 is_root() { [ "$(id -u)" = 0 ]; }
 if [ -n "$missing" ] && is_root && command -v apt-get >/dev/null; then
     report "installing Debian packages:$missing"

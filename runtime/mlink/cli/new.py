@@ -1,9 +1,12 @@
-"""`mlink new`: create a commented example to start from, or copy an example bench."""
+"""`mlink new`: fill in a commented template to start from, or copy an example bench."""
 
 from __future__ import annotations
 
+import enum
 import importlib.util
+import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,139 +23,104 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 _LINK_OUT = re.compile(rb"\[([^]]*)\]\(\.\./[^)]*\)")
 """A link of a page to what is not copied with it."""
 
-_BENCH = """\
-# A bench: which modules run, and how they are connected. It needs no hardware as it is.
-#
-#     mlink check {name}       checks this file
-#     mlink run {name} --for 2 runs it for 2 seconds, and prints where it was recorded
+_TEMPLATES = Path(__file__).parent / "templates"
+"""Their files end in .txt, so that no tool takes them for code of mlink."""
 
-[bench]
-name = "{name}"
-
-[modules.script]            # your code
-type = "pyscript"
-script = "{name}.py"        # relative to this file
-ports_in = [{{ id = "readings", data_type = "LineReading" }}]
-ports_out = [
-    {{ id = "commands", data_type = "LineCommand" }},
-    {{ id = "rows", data_type = "TableRow" }},
-]
-# inputs = {{ readings = "board.fmdata" }}      # with the board below
-
-[modules.table]             # writes the rows to a CSV file
-type = "table"
-inputs = {{ rows = "script.rows" }}
-
-# A board with StandardFirmata: remove the # here and above, and enter your device
-# (`mlink devices` lists what is connected).
-#
-# [devices]
-# uno = "/dev/ttyACM0"
-#
-# [modules.board]
-# type = "firmata-io"
-# device = "uno"
-# inputs = {{ fmctl = "script.commands" }}
-"""
-
-_SCRIPT = '''\
-"""{name}: writes a row twice a second, and lets an LED follow a button once there is a board."""
-
-import syntalos_mlink as syl
-
-BUTTON_LINE = 7  # a push button between this pin and ground
-LED_LINE = 8
-INTERVAL_MSEC = 500
-
-# The ports that bench.toml declares for this script, by their ids.
-readings = syl.get_input_port("readings")
-commands = syl.get_output_port("commands")
-rows = syl.get_output_port("rows")
-
-# With the pull-up the button's line reads 1 while it is open, and 0 while it is pressed.
-button = syl.HwInputLine(commands, BUTTON_LINE, pullup=True)
-led = syl.HwOutputLine(commands, LED_LINE)
+_KINDS = {
+    "script": "A script and its bench, without hardware, to start from.",
+    "test": "A bench with pytest for a device of yours; as it is, a simulated lamp that blinks.",
+    "module": "A package with a module type of your own, and a bench that uses it.",
+    "camera": "A package with a backend for cameras that mlink does not know, and its tests.",
+}
+_PACKAGES = ("module", "camera")
 
 
-def prepare():
-    """Called before the run. May be slow; nothing can be sent yet, and no time runs."""
-    readings.on_data = on_reading
-    rows.set_metadata_value("table_header", ["time_usec", "what", "value"])
+class Service(enum.StrEnum):
+    """Where tests run at each push."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
 
 
-def start():
-    """Called when the run starts: from now on, things can be sent."""
-    # A board forgets the modes of its lines between runs: send them at each start.
-    button.send_mode()
-    led.send_mode()
-    on_interval()
-
-
-def on_interval():
-    """Write a row, and schedule the next call. This does not block."""
-    rows.submit([syl.time_since_start_usec(), "tick", ""])
-    syl.schedule_delayed_call(INTERVAL_MSEC, on_interval)
-
-
-def on_reading(reading):
-    """Called with each reading of the board; its `time_usec` counts from the start of the run."""
-    if reading is None or reading.line_id != BUTTON_LINE:
-        return
-    pressed = reading.value == 0
-    led.set_value(1 if pressed else 0)
-    rows.submit([reading.time_usec, "button", int(pressed)])
-
-
-# A script may define run() as well, for a program of its own after start():
-#
-# def run():
-#     while syl.is_running():
-#         syl.wait(10)  # milliseconds; data arrives meanwhile
-
-
-def stop():
-    """Called at the end, when all data has arrived. Sending still works."""
-    led.set_value(0)
-'''
-
-
-_KIND = "script, or an example bench; without one, list them."
+_KIND = f"{', '.join(_KINDS)}, or an example bench; without one, list them."
 
 
 def new(
     kind: Annotated[str, typer.Argument(help=f"What to create: {_KIND}")] = "",
     name: Annotated[str, typer.Argument(help="Its name, and that of its new folder.")] = "",
+    ci: Annotated[
+        Service | None,
+        typer.Option(help="Add a workflow that runs the bench's tests at each push."),
+    ] = None,
 ) -> None:
-    """Create a commented script with its bench, or copy an example bench. They run as they are."""
+    """Create a script, test, module or camera, or copy an example bench. They run as they are."""
     examples = example_benches()
     if not kind:
         _list_kinds(examples)
         return
-    if kind != "script" and kind not in examples:
-        known = ["script", *examples]
+    if kind not in _KINDS and kind not in examples:
+        known = [*_KINDS, *examples]
         raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, known, "kinds"))
-    _check_name(name)
+    _check_name(name, kind)
     folder = Path(name)
-    if kind == "script":
-        files = {
-            folder / "bench.toml": _BENCH.format(name=name).encode(),
-            folder / f"{name}.py": _SCRIPT.format(name=name).encode(),
-        }
+    if kind in _KINDS:
+        files = _from_template(kind, name, folder)
     else:
         files = _copy_of(examples[kind], folder)
+    has_tests = any(path.name.startswith("test_") for path in files)
+    if ci is not None:
+        if not has_tests or kind in _PACKAGES:
+            raise BenchError(
+                f"--ci runs the tests of a bench, and '{kind}' makes none",
+                remedy=f"Use it with test or an example: mlink new test {name} --ci {ci}",
+            )
+        files |= _workflow(ci, name, folder)
     _write(folder, files)
     for path in files:
         typer.echo(f"created {path}")
+    if kind in _PACKAGES:
+        typer.echo("install it, once: pip install hatchling &&")
+        typer.echo(f"    pip install --no-build-isolation --no-deps -e ./{name}")
     typer.echo(f"run it with: mlink run {name} --for 2")
-    if any(path.name.startswith("test_") for path in files):
+    if has_tests:
         typer.echo(f"test it with: pytest {name}")
+
+
+def _from_template(kind: str, name: str, folder: Path) -> dict[Path, bytes]:
+    files = {}
+    for path in sorted((_TEMPLATES / kind).rglob("*.txt")):
+        place = str(path.relative_to(_TEMPLATES / kind)).removesuffix(".txt")
+        files[folder / _filled(place, name)] = _filled(path.read_text(), name).encode()
+    return files
+
+
+def _filled(text: str, name: str) -> str:
+    """Return a template's text with the names of what is created."""
+    return text.replace("@name@", name).replace("@module@", _module_name(name))
+
+
+def _module_name(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _workflow(service: Service, name: str, folder: Path) -> dict[Path, bytes]:
+    """Return the workflow's file: in the git work tree around the new folder, or else beside it."""
+    here = Path.cwd()
+    top = next((each for each in (here, *here.parents) if (each / ".git").exists()), here)
+    place = f".github/workflows/{name}.yml" if service is Service.GITHUB else ".gitlab-ci.yml"
+    path = Path(os.path.relpath(top / place))
+    template = (_TEMPLATES / "ci" / f"{service}.yml.txt").read_text()
+    inside = os.path.relpath(here / folder, top)
+    text = _filled(template, name).replace("@folder@", shlex.quote(inside))
+    return {path: text.encode()}
 
 
 def _list_kinds(examples: Mapping[str, Path]) -> None:
     from mlink.cli.output import plain_table, table_console
 
     table = plain_table("mlink new KIND NAME", "")
-    table.add_row("script", "A script and its bench, without hardware, to start from.")
+    for name, what in _KINDS.items():
+        table.add_row(name, what)
     for name, folder in examples.items():
         first = (folder / "bench.toml").read_text().partition("\n")[0]
         table.add_row(name, first.removeprefix("# "))
@@ -174,16 +142,22 @@ def _copy_of(example: Path, folder: Path) -> dict[Path, bytes]:
     return files
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, kind: str) -> None:
     if not _NAME.fullmatch(name):
         raise BenchError(
-            f"{name!r} cannot be the name of a script",
+            f"{name!r} cannot be the name of a {kind if kind in _KINDS else 'bench'}",
             remedy="Use letters, digits, '-' and '_', beginning with a letter; at most 50.",
         )
-    taken = name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None
+    if kind == "camera" and not name.islower():
+        raise BenchError(
+            f"{name!r} cannot be the name of a camera: it is the scheme of addresses",
+            remedy="Use small letters.",
+        )
+    module = _module_name(name) if kind in _PACKAGES else name
+    taken = module in sys.stdlib_module_names or importlib.util.find_spec(module) is not None
     if taken and not Path(name).exists():
         raise BenchError(
-            f"a script '{name}.py' would hide Python's module '{name}'",
+            f"'{module}.py' would hide Python's module '{module}'",
             remedy=f"Choose another name, such as my-{name}.",
         )
 
@@ -197,7 +171,7 @@ def _write(folder: Path, files: Mapping[Path, bytes]) -> None:
     try:
         folder.mkdir(exist_ok=True)
         for path, data in files.items():
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 file.write(data)
     except OSError as error:

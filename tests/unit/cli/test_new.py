@@ -1,7 +1,13 @@
-"""`mlink new script NAME`: a starting point that runs as it is."""
+"""`mlink new KIND NAME`: starting points that run as they are."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,11 +16,13 @@ from typer.testing import CliRunner
 from mlink.bench import load_bench
 from mlink.catalog import example_benches
 from mlink.cli import app
-from mlink.cli.new import new
+from mlink.cli.new import Service, new
 from mlink.errors import BenchError
 from mlink.testing import ScriptRunner
 from syntalos_mlink import LineReading
+from tests.support import ROOT
 from tests.support.bench_runner import BenchRunner
+from tests.support.hil_examples import run_pytest
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +127,89 @@ def test_an_example_does_not_overwrite_a_file_below_its_folder() -> None:
     assert [path for path in Path("mine").rglob("*") if path.is_file()] == [
         Path("mine/firmware/lamp.c")
     ]
+
+
+def announce(folder: Path, site: Path) -> None:
+    """Make a package's entry points known as pip does, without its files."""
+    points = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["entry-points"]
+    info = site / f"{folder.name}-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {folder.name}\nVersion: 0.1.0\n")
+    lines = [
+        f"[{group}]\n{name} = {place}\n"
+        for group, each in points.items()
+        for name, place in each.items()
+    ]
+    (info / "entry_points.txt").write_text("".join(lines))
+
+
+def mlink(*words: str, folder: Path, site: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlink", *words],
+        env={**os.environ, "PYTHONPATH": f"{site}:{folder.absolute()}"},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_module_of_ones_own_is_found_and_writes_rows(tmp_path: Path) -> None:
+    new("module", "Bright-Ness")
+    folder, site = Path("Bright-Ness"), tmp_path / "site"
+    announce(folder, site)
+    mlink("run", str(folder), "--for", "1", "--time", "virtual", folder=folder, site=site)
+    (table,) = (tmp_path / "recordings").rglob("*.csv")
+    rows = table.read_text().splitlines()
+    assert rows[0].split(";")[-1] == "brightness"
+    assert [row.split(";")[-2] for row in rows[1:4]] == ["0", "5", "10"]
+
+
+def test_a_camera_backend_of_ones_own_is_found_and_keeps_the_contract(tmp_path: Path) -> None:
+    new("camera", "mycam")
+    folder, site = Path("mycam"), tmp_path / "site"
+    announce(folder, site)
+    assert "mycam:1" in mlink("check", str(folder), folder=folder, site=site)
+    outcome = run_pytest(folder.absolute())
+    assert outcome.code == 0, outcome.text
+    assert outcome.counts["passed"] > 5
+
+
+def test_the_tests_of_a_new_device_pass(tmp_path: Path) -> None:
+    new("test", "blink")
+    folder = Path("blink").absolute()
+    bench = folder / "bench.toml"  # the quicker simulator
+    bench.write_text(bench.read_text().replace('"virtual:uno"', '"virtual:uno?simulator=protocol"'))
+    outcome = run_pytest(folder)
+    assert (outcome.code, outcome.counts["passed"]) == (0, 2), outcome.text
+
+
+@pytest.mark.parametrize(
+    ("service", "place"),
+    [("github", ".github/workflows/blink.yml"), ("gitlab", ".gitlab-ci.yml")],
+)
+def test_a_workflow_runs_the_tests_from_the_top_of_the_repository(
+    service: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "benches").mkdir()
+    monkeypatch.chdir(tmp_path / "benches")
+    done = CliRunner().invoke(app, ["new", "test", "blink", "--ci", service])
+    assert done.exit_code == 0, done.output
+    assert f"created ../{place}" in done.stdout
+    text = (tmp_path / place).read_text()
+    assert "@" not in text.replace("actions/checkout@v4", "").replace("@v5", "").replace("@v4", "")
+    (command,) = re.findall(r"pytest benches/blink .*", text)
+    words = shlex.split(command)
+    known = (ROOT / "hil/mlink_hil/plugin.py").read_text()
+    assert [w for w in words if w.startswith("--mlink") and f'"{w}"' not in known] == []
+    done = CliRunner().invoke(app, ["new", "test", "other", "--ci", "gitlab"])
+    assert (done.exit_code == 0) == (
+        service == "github"
+    )  # one file for all: nothing is overwritten
+
+
+@pytest.mark.parametrize("kind", ["script", "module", "camera"])
+def test_a_workflow_needs_tests_of_a_bench(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="--ci runs the tests of a bench"):
+        new(kind, "first", Service.GITHUB)
+    assert list(tmp_path.iterdir()) == []
