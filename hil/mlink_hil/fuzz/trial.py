@@ -164,6 +164,10 @@ def _verdict(task: Task, code: int, seen: _Outcomes) -> Verdict:
         return Verdict(outcome="refused", reasons=[text], remedy=remedy)
     if seen.inconclusive:
         return Verdict(outcome="inconclusive", reasons=seen.inconclusive)
+    if not seen.passed:
+        text = "no test has run: all were skipped"
+        remedy = "Name tests that run in virtual time, with the devices of the bench."
+        return Verdict(outcome="refused", reasons=[text, *seen.skipped], remedy=remedy)
     return Verdict(outcome="passed")
 
 
@@ -255,6 +259,9 @@ class _Outcomes:
     def __init__(self) -> None:
         self.failed: list[str] = []
         self.inconclusive: list[str] = []
+        self.skipped: list[str] = []
+        self.passed = 0
+        """Tests that have run to their end, also those that were expected to fail."""
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep a failure, or an inconclusive test."""
@@ -262,6 +269,10 @@ class _Outcomes:
             self.inconclusive.append(_reason(report))
         elif report.failed:
             self.failed.append(_reason(report))
+        elif report.skipped and not hasattr(report, "wasxfail"):
+            self.skipped.append(_reason(report))
+        elif report.when == "call":
+            self.passed += 1
 
     def pytest_collectreport(self, report: Any) -> None:
         """Keep a file that cannot be collected."""
@@ -272,5 +283,7 @@ class _Outcomes:
 def _reason(report: Any) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = str(crash.message if crash is not None else report.longrepr)
+    if isinstance(report.longrepr, tuple):  # of a test that was skipped: file, line, why
+        text = str(report.longrepr[-1])
     text = _OUR_CLASS.sub("", text, count=1)
     return _cut(f"{report.nodeid.rpartition('/')[2]}: {text.strip()}")

@@ -156,6 +156,7 @@ class SceneCamera:
             return NoFrame.NOT_YET
         if wait_nsec > 0:
             time.sleep(wait_nsec / 1e9)
+            self._faults.look(self._now_ns())
         self._time_ns = self._mark_ns = due_ns
         self._next += 1
         return Stamp(stamp_ns + self._faults.order.late_usec * 1000, self._next - 1)

@@ -10,6 +10,7 @@ came without a disturbance. Not part of `make bench`.
 With --time virtual sessions do not wait for the clock either; a delay is one of the tap's process.
 With --played each example runs once in real time, and its tests are played on what was recorded
 (tests/support/played_tests.py): the code that judges is the same, nothing waits for the clock.
+fuzzed_verdicts.py tries the same examples with disturbances that `mlink fuzz` draws.
 Run: python -m tests.benchmarks.long.false_verdicts --played --count 1000
 """
 
@@ -98,11 +99,13 @@ class Example:
     """File, text, and what is in its place."""
     tests: str = ""
     """Selects tests, as pytest's option -k does; "" for all."""
+    setting: tuple[str, str | int] | None = None
+    """A setting that breaks it, as --set names it, and its value."""
 
     @property
     def sound(self) -> bool:
         """Whether its tests should pass."""
-        return not self.changes
+        return not (self.changes or self.setting)
 
     def copy(self, parent: Path) -> Path:
         """Copy the bench and its tests, with the changes."""
@@ -141,8 +144,8 @@ BROKEN = (
         ),
         "each_press",
     ),
-    Example(LED, "28 Hz", (("bench.toml", "framerate = 30", "framerate = 28"),), "30_frames"),
-    Example(LED, "32 Hz", (("bench.toml", "framerate = 30", "framerate = 32"),), "30_frames"),
+    Example(LED, "28 Hz", tests="30_frames", setting=("cam.framerate", 28)),
+    Example(LED, "32 Hz", tests="30_frames", setting=("cam.framerate", 32)),
     Example(
         LED, "what must not come comes",
         (("test_absence.py", "AGAIN", AGAIN), ("test_absence.py", "LIGHT", LIGHT)),
@@ -151,14 +154,15 @@ BROKEN = (
     Example(
         CAMERA, "no light",
         (("loop.py", "light.set_value(1 if reading.value == 0 else 0)", "pass"),),
+        "come_on or go_out or next_one or red_and_round",
     ),
     Example(
         BOARDS, "no answer", (("loop.py", "answer.set_value(reading.value)", "pass"),),
         "comes_back or makes_its_trip",
     ),
     Example(
-        DUT, "buggy firmware", (("bench.toml", "lamp-good.hex", "lamp-buggy.hex"),),
-        "switches_the_lamp_once",
+        DUT, "buggy firmware", tests="switches_the_lamp_once",
+        setting=("virtual.lamp.firmware", "firmware/lamp-buggy.hex"),
     ),
 )  # fmt: skip
 
@@ -242,6 +246,8 @@ def _pytest(example: Example, folder: Path, plugin: str, *options: str) -> Verdi
     command += ["-p", "mlink_hil.plugin", "-p", plugin, "--rootdir", str(bench), str(bench)]
     command += ["--mlink-inconclusive=skip", "--mlink-out", str(folder / "recordings")]
     command += [*options, *(("-k", example.tests) if example.tests else ())]
+    if example.setting:
+        command += [f"--mlink-set={'='.join(map(str, example.setting))}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     began = time.monotonic()
     with (folder / "output.txt").open("w") as output:
@@ -280,10 +286,12 @@ def add(total: Verdicts, found: Verdicts) -> None:
     total.seconds += found.seconds
 
 
-def summary(totals: dict[tuple[Example, str], Verdicts]) -> Table:
+def summary(
+    totals: dict[tuple[Example, str], Verdicts], what: str = "under a disturbed tap"
+) -> Table:
     """Return the figures as a table."""
     table = Table(
-        f"(f) verdicts under a disturbed tap, {len(os.sched_getaffinity(0))} processors",
+        f"(f) verdicts {what}, {len(os.sched_getaffinity(0))} processors",
         ["times each", *OUTCOMES, "false"],
     )
     for (example, kinds), found in totals.items():

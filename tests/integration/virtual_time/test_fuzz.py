@@ -188,6 +188,18 @@ def test_what_cannot_be_searched_is_refused_in_words(tmp_path: Path, name: str) 
     assert "Traceback" not in done.stderr
 
 
+def test_tests_that_are_all_skipped_are_no_search(tmp_path: Path) -> None:
+    write_bench(tmp_path)
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\npytestmark = pytest.mark.bench('bench.toml')\n"
+        "def test_it(bench):\n    pytest.skip('only on Mondays')\n"
+    )
+    done = fuzz(tmp_path, ".", "--test", "test_it.py", "--seeds", "3")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "no test has run: all were skipped" in done.stderr
+    assert "only on Mondays" in done.stderr
+
+
 def test_a_bench_that_fails_anyway_or_needs_real_time_is_refused(tmp_path: Path) -> None:
     write_bench(tmp_path, script="def start():\n    raise ValueError('always')\n")
     done = fuzz(tmp_path, ".", "--for", "1")

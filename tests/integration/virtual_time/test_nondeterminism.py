@@ -18,7 +18,10 @@ import os
 import pickle
 import queue
 import random
+import resource
 import secrets
+import select
+import signal
 import subprocess
 import threading
 import time
@@ -68,6 +71,8 @@ def run():
     random.seed(3)
     assert random.random() == random.Random(3).random()
     random.Random()  # random.Random()
+    random.Random(3).seed()  # random.Random.seed()
+    random.Random(3).seed(4)
     random.SystemRandom()  # random.SystemRandom()
     np.random.rand()  # numpy.random.rand()
     np.random.default_rng()  # generator of numpy.random
@@ -87,6 +92,12 @@ def run():
     uuid.uuid4()  # uuid.uuid4()
     uuid.uuid5(uuid.NAMESPACE_DNS, "x")
     os.times()  # os.times()
+    resource.getrusage(resource.RUSAGE_SELF)  # resource.getrusage()
+    select.select([], [], [], 0.001)  # select.select() with a time limit
+    select.select([], [], [], 0)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 60)  # a timer of the system
+    signal.alarm(0)
     event = threading.Event()
     assert not event.wait(0.001)  # Event.wait() with a time limit
     assert not event.wait(timeout=0)
@@ -191,7 +202,7 @@ def test_each_line_is_named_once_in_output_log_and_hints_and_values_stay(folder:
     wanted = expected(folder, "loop.py", "helper.py")
     found = warned(first.stdout)
     check(found, wanted)
-    assert "loop.py:36: time.time() reads the machine's clock: use syl.time_since" in first.stdout
+    assert "loop.py:39: time.time() reads the machine's clock: use syl.time_since" in first.stdout
     (made,) = (folder / "out").iterdir()
     log = (made / "run.log").read_text()
     with recording.open(made) as opened:

@@ -16,7 +16,10 @@ import logging
 import os
 import queue
 import random
+import resource
 import secrets
+import select
+import signal
 import subprocess
 import sys
 import threading
@@ -48,6 +51,7 @@ _BESIDE = (
     "or syl.schedule_delayed_call()"
 )
 _THREAD = f"a thread {_BESIDE}"
+_TIMER = f"a timer of the system {_BESIDE}"
 _PROCESS = f"a process {_BESIDE}"
 _UNSEEDED = "has no seed: call random.seed(NUMBER) before, or use random.Random(NUMBER)"
 _NUMPY = "has no seed: use numpy.random.default_rng(NUMBER), or numpy.random.seed(NUMBER)"
@@ -156,6 +160,7 @@ class NondeterminismWatch:
         for name, place in _CLOCKS_WITHOUT_TIME.items():
             self._replace(time, name, f"time.{name}() {_CLOCK}", applies=_without(place, "t"))
         self._replace(os, "times", f"os.times() {_CLOCK}")
+        self._replace(resource, "getrusage", f"resource.getrusage() {_CLOCK}")
         self._replace(time, "sleep", f"time.sleep() {_SLEEP}")
         self._replace_waits()
         self._replace_starts()
@@ -189,6 +194,8 @@ class NondeterminismWatch:
         (table,) = gc.get_referents(queue.SimpleQueue.__dict__)
         table["get"] = get_and_note
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(queue.SimpleQueue))
+        what = f"select.select() with a time limit {_WAIT}"
+        self._replace(select, "select", what, applies=lambda args, _: any(args[3:]))
 
     def _note_wait(self, name: str, frame: FrameType | None) -> None:
         """Note a wait by the function of Python's library that the user's code has called."""
@@ -197,7 +204,9 @@ class NondeterminismWatch:
         self._note(f"{name}() with a time limit {_WAIT}", frame)
 
     def _replace_starts(self) -> None:
-        """Replace what starts threads and processes, and what Python's library starts them by."""
+        """Replace what starts timers, threads and processes, and what Python's library starts."""
+        for name in ("setitimer", "alarm"):
+            self._replace(signal, name, _TIMER, applies=lambda args, _: any(args))
         for module, names in (
             ("_thread", ("start_new_thread", "start_new", "start_joinable_thread")),
             (threading.__name__, ("_start_new_thread", "_start_joinable_thread")),
@@ -212,7 +221,7 @@ class NondeterminismWatch:
 
     def _replace_chance(self) -> None:
         """Replace what draws numbers: without a seed, or from the system."""
-        init = random.Random.__init__
+        init, seed = random.Random.__init__, random.Random.seed
         for module, names in (
             (random, ("seed", "setstate")),
             (numpy.random, ("seed", "set_state")),
@@ -245,7 +254,13 @@ class NondeterminismWatch:
                 self._note(f"random.{type(made).__name__}() {_GENERATOR}", sys._getframe(1))
             init(made, x)
 
+        def seed_and_note(made: random.Random, a: Any = None, version: int = 2) -> None:
+            if a is None:
+                self._note(f"random.Random.seed() {_GENERATOR}", sys._getframe(1))
+            seed(made, a, version)
+
         random.Random.__init__ = init_and_note  # type: ignore[method-assign, assignment]
+        random.Random.seed = seed_and_note  # type: ignore[method-assign, assignment]
 
     def _replace(
         self,

@@ -20,6 +20,7 @@ from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
 from mlink_hil.scene import camera as scene_camera
 from mlink_hil.scene.camera import SceneCamera, read_marks
+from mlink_hil.scene.faults import CameraOrder, order_camera, orders_path
 from mlink_hil.scene.marks import TIME_MODULUS, draw_marks
 from tests.support.boards.chip_bench import wait_until
 from tests.support.fake_context import FakeContext
@@ -144,6 +145,27 @@ def test_a_reader_less_than_four_frames_late_misses_none_and_their_times_are_rig
         40_000_000 * n for n in (1, 2, 3)
     ]
     assert [read_marks(image).number for _, image in seen] == [1, 2, 3]
+
+
+def test_a_fault_that_comes_while_a_frame_is_waited_for_acts_on_that_frame(tmp_path, simulated):
+    path = orders_path(tmp_path, "eye")
+    camera, info = open_scene(f"virtual:scene?orders={path}", framerate=10)
+    camera.start()
+    zeroth, before = take(camera, info)
+    sleep = simulated.sleep
+
+    def order_and_sleep(seconds):
+        order_camera(tmp_path, "eye", CameraOrder(frozen=True, late_usec=7))
+        sleep(seconds)
+
+    simulated.sleep = order_and_sleep
+    first, kept = take(camera, info)
+    second, repeated = take(camera, info)
+    camera.close()
+    assert not np.array_equal(before, kept)
+    assert np.array_equal(kept, repeated)
+    assert first.time_ns - zeroth.time_ns == 100_007_000
+    assert second.time_ns - first.time_ns == 100_000_000
 
 
 def test_a_slow_scene_returns_within_a_second(simulated):
