@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mlink_hil.sim.boards.intel_hex import read_hex
+from tests.integration.view.test_stepping import Stepped
 from tests.support import ROOT
+from tests.support.boards.elf_files import elf_with_symbols
 from tests.support.hil_examples import copy_example
 from tests.support.shown_page import (
     api,
@@ -168,3 +171,31 @@ def test_its_program_does_not_import_what_runs_a_bench() -> None:
     )  # fmt: skip
     loaded = set(done.stdout.split())
     assert not loaded & {"mlink.engine.run", "mlink.worker.life", "cv2", "numpy", "serial"}
+
+
+@needs_axe
+@pytest.mark.sim
+def test_a_browser_steps_to_an_edge_and_shows_a_variable_on_small_and_dark_screens(
+    page, tmp_path: Path
+) -> None:
+    shown = Stepped(tmp_path)
+    image = read_hex(tmp_path / "dut-firmware/firmware/lamp-good.hex")
+    symbols = {"lamp_port": (0x800025, 1), "stack": (0x8008F0, 16)}
+    (tmp_path / "dut-firmware/firmware/lamp.elf").write_bytes(elf_with_symbols(image, symbols))
+    page.goto(shown.url)
+    wait_for(page, "stepping", "The run stands at 0.000000 s")
+    page.select_option("[name=chip]", "lamp")
+    page.select_option("[name=which]", "rising")
+    page.click("text=Next edge")
+    wait_for(page, "stepping", "pin 13 rose")
+    page.fill("[name=symbols]", "lamp_port stack")
+    page.fill("[name=elf]", "firmware/lamp.elf")
+    page.click("button:text-is('Look')")
+    wait_for(page, "stepping", "lamp_port = 32")  # PORTB: pin 13 alone
+    assert_everybody_can_use_it(page, "stepping")
+    page.fill("[name=elf]", "firmware/none.elf")
+    page.click("button:text-is('Look')")
+    wait_for(page, "stepping", "no file")
+    page.click("text=Go on")
+    shown.end()
+    shown.close()

@@ -30,7 +30,7 @@ export class SteppingPanel {
   #for = make("input", { name: "for", type: "number", min: 0.001, step: "any", value: 1, required: true });
   #symbols = make("input", { name: "symbols", placeholder: "counter" });
   #elf = make("input", { name: "elf", placeholder: "firmware/lamp.elf" });
-  #address = make("input", { name: "address", value: "0x100", pattern: "(0[xX])?[0-9a-fA-F]+" });
+  #address = make("input", { name: "address", value: "0x100", pattern: "0[xX][0-9a-fA-F]+|[0-9]+" });
   #length = make("input", { name: "length", type: "number", min: 0, max: 4096, value: 0 });
   #inside = make("div", { class: "inside" });
   #look;
