@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -149,7 +150,21 @@ class SimProcess:
         """Return the last lines that the program wrote to its standard error."""
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return "\n".join(lines[-_SHOWN_LINES:]) or "it wrote no reason"
+        return "\n".join(lines[-_SHOWN_LINES:]) or self._exit_reason()
+
+    def _exit_reason(self) -> str:
+        """Return in words how a program has ended that wrote nothing."""
+        code = self._process.poll()
+        if code is None:
+            return "it wrote no reason"
+        if code >= 0:
+            return f"it wrote no reason; its exit code is {code}"
+        cause = " (a lack of memory, or another program)" if -code == signal.SIGKILL else ""
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"{name} has ended it{cause}"
 
     def _wait(self, timeout_sec: float) -> bool:
         """Wait for the program's end; return whether it came in time."""

@@ -72,6 +72,8 @@ def main() -> int:
                 named = list(zip((board.name for board in plan.boards), boards, strict=True))
                 program = LockstepProgram(circuit.clock, named, pacer, lifetime, lockstep)
             live(program, first, circuit.start)
+            if lifetime.ended:
+                sys.stderr.write(f"{lifetime.reason}\n")
     except (DeviceError, BoardCrashed) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -248,3 +248,38 @@ def test_a_board_that_is_back_moves_nothing_and_knows_its_stepper(tmp_path: Path
     before, again = int(seen[lost][1]), int(seen[lost + 1][1])
     assert 200 < before == int(seen[lost - 1][1])
     assert before <= again < before + 250  # it began from the last reported position
+
+
+FAR = """
+import mlink.script as ms
+import syntalos_mlink as syl
+
+FAR = (1 << 30) - 1
+commands = syl.get_output_port("commands")
+steppers = syl.get_input_port("steppers")
+
+def start():
+    steppers.on_data = on_row
+    ms.stepper(commands, step=4, direction=5, acceleration=4000, position=FAR - 3)
+    ms.move_to(commands, FAR, speed=1000)
+
+def on_row(row):
+    print(row[2], int(row[3]) - FAR)
+    if row[2] == "moved":
+        ms.move_to(commands, -FAR, speed=1000)
+
+def run():
+    syl.wait(500)
+    ms.stop_stepper(commands, at_once=True)
+    syl.wait(100)
+"""
+
+
+def test_the_farthest_positions_are_reached_and_left_in_the_right_direction(tmp_path: Path) -> None:
+    dut = "from mlink_hil.dut import Dut\n\nclass Dut(Dut):\n    pass\n"
+    bench = BENCH.split("[virtual.dut]")[0]
+    moved, stopped = printed(tmp_path, bench, FAR, dut, 1).splitlines()
+    assert moved == "moved 0"
+    how, steps = stopped.split()
+    assert how == "stopped"
+    assert -500 < int(steps) < 0

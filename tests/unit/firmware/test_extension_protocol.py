@@ -1,6 +1,7 @@
 """The extension's codec, its clock and the script helpers, without a chip."""
 
 import random
+import struct
 
 import pytest
 from hypothesis import given
@@ -86,6 +87,15 @@ def test_what_scripts_ask_for_is_what_the_driver_reads() -> None:
     assert sent(safe) == SafeState(500, {8: False, 9: True})
     with pytest.raises(ModuleError, match="pulse train"):
         ms.pulse_train(port, 9, width_usec=500, period_usec=400)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("position", [1 << 30, -(1 << 30), (1 << 31) - 1])
+def test_positions_of_steppers_that_the_chip_cannot_compute_with_are_refused(position: int) -> None:
+    with pytest.raises(ValueError, match="beyond ±1073741823 steps"):
+        parse_chip_extra(struct.pack("<BBid", 0x51, 0, position, 100.0))
+    stepper = struct.pack("<BBB4s2sdiH", 0x50, 0, 0, b"\4\5\xff\xff", b"\xff\xff", 9, position, 0)
+    with pytest.raises(ValueError, match="beyond ±1073741823 steps"):
+        parse_chip_extra(stepper)
 
 
 @given(st.binary(min_size=1, max_size=40))

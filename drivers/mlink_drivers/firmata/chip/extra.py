@@ -187,6 +187,8 @@ _MOVE: Final = struct.Struct("<BBid")
 _PULL_UP: Final = 0x40
 _LEAST_ACCELERATION: Final = 0.5
 _LEAST_SPEED: Final = 0.25
+_FARTHEST: Final = (1 << 30) - 1
+"""So that the chip's distances fit into 32 bits."""
 _KINDS: Final = frozenset(ChipExtra)
 _NO_START: Final = -1
 _NO_CONDITION: Final = 0xFF
@@ -238,6 +240,7 @@ def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:
         low, high = (None if line == _NO_LINE else line for line in limits)
         if not _LEAST_ACCELERATION <= acceleration < math.inf:
             raise ValueError(f"an acceleration of {acceleration:g} steps/s² cannot be made")
+        _check_position(position)
         return Stepper(
             index,
             flags & (_PULL_UP - 1),
@@ -252,6 +255,7 @@ def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:
         _, index, position, speed = _MOVE.unpack(extra)
         if not _LEAST_SPEED <= speed < math.inf:
             raise ValueError(f"a speed of {speed:g} steps/s cannot be made")
+        _check_position(position)
         return Move(index, position, speed)
     if kind is ChipExtra.STOP_STEPPER:
         return StopStepper(extra[1], bool(extra[2]))
@@ -264,3 +268,8 @@ def _parse(kind: ChipExtra, extra: bytes) -> ChipOrder:
             timeout, {pairs[at]: bool(pairs[at + 1]) for at in range(0, len(pairs), 2)}
         )
     return StopPulses()
+
+
+def _check_position(position: int) -> None:
+    if abs(position) > _FARTHEST:
+        raise ValueError(f"a stepper's position of {position} is beyond ±{_FARTHEST} steps")

@@ -36,6 +36,8 @@ class Lifetime:
 
     def __init__(self, parent: int | None = None) -> None:
         self.ended = False
+        self.reason = ""
+        """Why, in words."""
         self._parent = parent
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
@@ -48,10 +50,12 @@ class Lifetime:
         """Set `ended` if the parent process is gone."""
         if self._parent is not None and os.getppid() != self._parent:
             self.ended = True
+            self.reason = f"its parent, process {self._parent}, is gone"
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
         self.ended = True
+        self.reason = f"{signal.Signals(number).name} has asked it to end"
 
     def _check(self, number: int, frame: FrameType | None) -> None:
         del number, frame

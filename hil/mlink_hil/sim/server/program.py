@@ -157,6 +157,8 @@ def main(
                 scheduling=granted.detail,
             )
             live(BoardProgram(clock, [served], pacer, lifetime), ready)
+            if lifetime.ended:
+                sys.stderr.write(f"{lifetime.reason}\n")
     except (DeviceError, BoardCrashed) as error:
         sys.stderr.write(f"{error}\n")
         return 1
