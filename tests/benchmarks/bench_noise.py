@@ -135,6 +135,7 @@ class Result:
     dropped_bytes: int
     corrected: int
     in_doubt: int
+    rows_in_doubt: int
     """Readings that the run states to be in doubt."""
     unstated: int
     """Late and wrong readings that are not among them."""
@@ -183,6 +184,7 @@ def measure(
         dropped_bytes=int(reports.get("resync_bytes", 0)),
         corrected=int(reports.get("levels_corrected", 0)),
         in_doubt=int(reports.get("readings_in_doubt", 0)),
+        rows_in_doubt=int(reports.get("rows_in_doubt", 0)),
         uncertainty_usec=stated,
         returncode=done.returncode,
         output=done.stdout + done.stderr,

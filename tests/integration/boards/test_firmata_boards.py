@@ -108,6 +108,11 @@ PULL = """board.unplug()
             press(board, n, 2)"""
 
 
+PULL_FOR_GOOD = """board.unplug()
+            while syl.is_running():
+                syl.await_data(100_000)"""
+
+
 def finger(boards: int, pull: str = "pass") -> str:
     """A script that presses the button of board n 2 + n times, one board after the other."""
     text = FINGER.replace("WORK", str(runs_dir())).replace("BOARDS", str(boards))
@@ -180,9 +185,9 @@ def test_a_pulled_cable_is_survived_in_the_same_run(bench: BenchRunner) -> None:
 def test_without_that_wish_a_pulled_cable_ends_the_run_and_names_the_board(
     bench: BenchRunner,
 ) -> None:
-    text, scripts = bench_of(1, finger=finger(1, PULL))
-    result = bench.write(text, **scripts).run(10.0)
+    text, scripts = bench_of(1, finger=finger(1, PULL_FOR_GOOD))
+    result = bench.write(text, **scripts).run(60.0)
     assert not result.success
     (failure,) = result.failures
-    assert failure.module == "board0"
+    assert failure.module == "board0", failure
     assert "uno0 (virtual:uno?simulator=protocol) lost" in failure.message

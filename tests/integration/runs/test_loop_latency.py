@@ -99,7 +99,8 @@ def run():
         poll.register(program.stdout, select.POLLIN)
         block(program, poll)  # the first one warms up
         found = [block(program, poll) for _ in range(5)]
-    Path("found.json").write_text(json.dumps(found))
+    Path("found.part").write_text(json.dumps(found))
+    os.rename("found.part", "found.json")
     while syl.is_running():
         syl.await_data(100_000)
 """

@@ -147,9 +147,16 @@ def test_a_hanging_encoder_is_named_and_the_other_recorder_has_every_frame(
     assert finding.dataset == "videos/hangs"
 
 
+def stop_process(pid: int) -> None:
+    """Stop a process, and wait until it has taken the signal."""
+    os.kill(pid, signal.SIGSTOP)
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
+
+
 def test_a_stopped_worker_is_named_and_ended(bench: BenchRunner) -> None:
     def stop_it() -> None:
-        os.kill(worker_pid("still"), signal.SIGSTOP)
+        stop_process(worker_pid("still"))
         bench.stop()
 
     bench.write(ONE, still="").when_running(0.2, stop_it)
@@ -188,7 +195,7 @@ def test_a_stopped_fork_server_does_not_hold_up_the_load(
 
 def test_a_stopped_fork_server_does_not_hold_up_the_end(bench: BenchRunner) -> None:
     def stop_it() -> None:
-        os.kill(fork_server(), signal.SIGSTOP)
+        stop_process(fork_server())
         bench.stop()
 
     bench.write(ONE, still="").when_running(0.2, stop_it)

@@ -26,7 +26,9 @@ def test_no_wrong_level_stays(tmp_path: Path, name: str, rate: float) -> None:
         assert found.in_doubt == 0
     elif found.refused or found.dropped_bytes or found.corrected:
         assert found.in_doubt > 0
-    assert ("have no check value" in found.output) is (found.in_doubt > 0)
+    # Texts and answers have none in any version; noise makes some.
+    in_doubt = found.in_doubt + found.rows_in_doubt
+    assert ("have no check value" in found.output) is (in_doubt > 0)
     assert found.is_right_at_end
     assert found.longest_wrong_sec < 1.6
     assert found.edges > 180
