@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from mlink.errors import StreamError
+from mlink.errors import MlinkError, StreamError
 from mlink.metadata import Metadata
 from mlink.module import PortSpec
 from mlink.transport.memory import SenderMemory
@@ -41,6 +41,7 @@ class WorkerOutput:
         """Clock of the times that travel with items; None is CLOCK_MONOTONIC."""
         self._sender: int | None = None
         """The only thread that may send; None allows all."""
+        self._refused: Callable[[MlinkError], object] | None = None
         self._writer: StreamWriter | RecordWriter | None = None
 
     @property
@@ -78,9 +79,15 @@ class WorkerOutput:
         if self._sender is None:
             self.submit = writer.submit  # type: ignore[method-assign]
 
-    def restrict_to(self, thread: int) -> None:
-        """Let this thread alone send: in virtual time a module sends in its turns."""
-        self._sender = thread
+    def restrict_to(self, thread: int, refused: Callable[[MlinkError], object]) -> None:
+        """Let this thread alone send: in virtual time a module sends in its turns.
+
+        Args:
+            thread: Its identifier.
+            refused: Called with why another thread's item was not sent, in that thread; the error
+                that it gets as well may end it unseen.
+        """
+        self._sender, self._refused = thread, refused
         self.__dict__.pop("submit", None)  # the method of this class looks at the thread
 
     def open_pipes(self, pipes: list[int], queues: list[int]) -> None:
@@ -163,12 +170,15 @@ class WorkerOutput:
                 remedy="Send from start() on; prepare() is for metadata.",
             )
         if self._sender is not None and threading.get_ident() != self._sender:
-            raise StreamError(
+            error = StreamError(
                 f"the thread '{threading.current_thread().name}' sends on '{self.id}': in virtual "
                 "time a module sends in its turns, which are in its main thread",
                 remedy="Let context.waiting or context.call_later make the call that sends, or run "
                 "in real time.",
             )
+            if self._refused is not None:
+                self._refused(error)
+            raise error
         return self._writer
 
     def end(self) -> int:

@@ -20,6 +20,7 @@ def test_a_thread_that_does_not_have_the_turn_may_not_send() -> None:
     pipe = open_pipe()
     output.open_pipes([pipe.write, pipe.store], [0])
     refused: list[Exception] = []
+    told: list[Exception] = []
 
     def send() -> None:
         try:
@@ -29,11 +30,12 @@ def test_a_thread_that_does_not_have_the_turn_may_not_send() -> None:
 
     for restricted in (False, True):
         if restricted:
-            output.restrict_to(threading.get_ident())
+            output.restrict_to(threading.get_ident(), told.append)
         thread = threading.Thread(target=send)
         thread.start()
         thread.join()
         assert bool(refused) == restricted
+        assert told == refused
     output.submit(["3"])
     assert output.sent == 2
     assert output.end() == 2

@@ -105,7 +105,7 @@ class VirtualHost(ModuleHost):
         self._master.zero_usec = t0_monotonic_ns // 1000
         if self.module is not None and not self.module.ahead:  # threads of a script are the user's
             for port in self.outputs.values():
-                port.restrict_to(threading.get_ident())
+                port.restrict_to(threading.get_ident(), self.fail)
         self.started = self._has_turn = True
         self.journal.note_start(self.inputs)
 
