@@ -3,10 +3,11 @@
 # make test-quick   unit tests without what only the others need: no Debian packages, no rig
 # make soak   an hour of cameras, a board and all recorders: nothing lost, memory flat
 # make firmware   our Firmata firmware for Uno, Mega and Leonardo (Debian: gcc-avr avr-libc arduino-core-avr)
+# make site   the documentation as a site that works offline: build/site
 # make lock   newest releases of all dependencies into .ci/lock    make dist   wheel and sdist, checked
 # make audit   the locked releases, compared with known advisories
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint bench soak firmware lock audit dist clean
+.PHONY: help setup demo test test-quick lint bench soak firmware lock audit dist site clean
 
 BIN := .venv/bin
 SETUP = PYTHON="$(PYTHON)" .ci/setup.sh
@@ -53,10 +54,18 @@ audit:
 dist: setup
 	@$(BIN)/python .ci/dist.py
 
+site: .venv-site/ready
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --quiet && echo "documentation: build/site/index.html"
+
+.venv-site/ready: .ci/lock/site.txt
+	@rm -rf .venv-site && "$(or $(PYTHON),python3)" -m venv .venv-site
+	@.venv-site/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 firmware:
 	@$(MAKE) --no-print-directory -C firmware
 
 clean:
-	rm -rf .venv .venv-edlio .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \
+	rm -rf .venv .venv-edlio .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks \
 		.import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,7 @@ compile test pyproject.toml --extra test -c "$tool/all.txt"
 requirements_of sim | compile sim - -c "$tool/all.txt"
 compile build $lock/build.in -c "$tool/all.txt" "$@"
 
+compile site $lock/site.in "$@"
 compile edlio $lock/edlio.in "$@"
 for version in 0.3.4 0.2.1; do
     echo edlio==$version | oldest=3.12 compile edlio-$version - --no-deps

@@ -221,6 +221,20 @@ def test_the_picture_of_the_architecture_has_every_room(package: str) -> None:
     assert not {each.name for each in folders} - drawn
 
 
+def test_the_navigation_of_the_site_has_every_page() -> None:
+    listed = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in ROOT.glob("docs/*.md"))
+
+
+def test_pages_of_the_site_link_to_nothing_outside_it() -> None:
+    links = [
+        block
+        for page in ROOT.glob("docs/*.md")
+        for block in re.findall(r"\]\(\.\./\S*\)", page.read_text())
+    ]
+    assert not links, "name files outside docs/ as `path/of/file`"
+
+
 def test_the_picture_of_the_architecture_has_no_folder_that_is_gone() -> None:
     picture = next(block.text for block in BLOCKS if block.page == "docs/architecture.md")
     there = {each.name for room in ROOMS for each in (ROOT / room).rglob("*") if each.is_dir()}
