@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import mlink_hil.board_choice
-from mlink.engine.setup.workdir import runs_dir
 from mlink.engine.status import RunResult
 from mlink_hil.control.process import UnoProcess
 from tests.integration.runs.test_run_life import read_table
@@ -78,7 +77,8 @@ script = "finger.py"
 
 
 FINGER = """
-import glob
+import os
+from pathlib import Path
 import syntalos_mlink as syl
 from mlink_hil.control.board import VirtualBoard
 
@@ -90,9 +90,10 @@ def press(board, n, times):
 
 def run():
     syl.await_data(300_000)
+    while not os.path.exists("work_dir"):
+        syl.await_data(20_000)
     for n in range(BOARDS):
-        (path,) = glob.glob(f"WORK/*/uno{n}.sock")
-        with VirtualBoard(path) as board:
+        with VirtualBoard(Path("work_dir").read_text() + f"/uno{n}.sock") as board:
             press(board, n, 2 + n)
             PULL
     syl.await_data(200_000)
@@ -115,13 +116,19 @@ PULL_FOR_GOOD = """board.unplug()
 
 def finger(boards: int, pull: str = "pass") -> str:
     """A script that presses the button of board n 2 + n times, one board after the other."""
-    text = FINGER.replace("WORK", str(runs_dir())).replace("BOARDS", str(boards))
-    return text.replace("PULL", pull)
+    return FINGER.replace("BOARDS", str(boards)).replace("PULL", pull)
 
 
 def slow_slices(program: str, arguments: list[str], **options: Any) -> UnoProcess:
     """A virtual Uno that looks at the time every 5 ms, and between at what it has to send."""
     return UnoProcess(program, [*arguments, "--slice-usec", "5000"], **options)
+
+
+def show_work_dir(bench: BenchRunner) -> None:
+    """Give the finger the folder of its own run: others may run at the same time."""
+    assert bench.engine is not None
+    (bench.folder / "work_dir.part").write_text(str(bench.engine.work_dir))
+    (bench.folder / "work_dir.part").rename(bench.folder / "work_dir")
 
 
 def run_until_done(bench: BenchRunner, text: str, scripts: dict[str, str]) -> RunResult:
@@ -132,7 +139,8 @@ def run_until_done(bench: BenchRunner, text: str, scripts: dict[str, str]) -> Ru
             bench.stop()
 
     bench.watcher.on_output = on_output  # type: ignore[method-assign]
-    return bench.write(text, **scripts).run(60.0)
+    bench.write(text, **scripts).when_running(0.0, lambda: show_work_dir(bench))
+    return bench.run(60.0)
 
 
 def readings(result: RunResult) -> dict[int, list[tuple[int, int]]]:
@@ -186,7 +194,8 @@ def test_without_that_wish_a_pulled_cable_ends_the_run_and_names_the_board(
     bench: BenchRunner,
 ) -> None:
     text, scripts = bench_of(1, finger=finger(1, PULL_FOR_GOOD))
-    result = bench.write(text, **scripts).run(60.0)
+    bench.write(text, **scripts).when_running(0.0, lambda: show_work_dir(bench))
+    result = bench.run(60.0)
     assert not result.success
     (failure,) = result.failures
     assert failure.module == "board0", failure

@@ -235,7 +235,8 @@ def test_the_command_prints_what_differs_and_exits_with_1(lab: Path, tmp_path: P
     shown = CliRunner().invoke(app, [*arguments[:3], str(BENCH), *arguments[4:], "--json"])
     assert shown.exit_code == 0
     document = json.loads(shown.stdout)
-    assert document["notes"] == []
+    # A machine that stood still may have cost frames at their source.
+    assert [note for note in document["notes"] if "did not reach the recorder" not in note] == []
     assert {each["difference"] for each in document["compared"]} == {""}
 
 
