@@ -3,7 +3,7 @@
 # make test-quick   unit tests without what only the others need: no Debian packages, no rig
 # make soak   an hour of cameras, a board and all recorders: nothing lost, memory flat
 # make firmware   our Firmata firmware for Uno, Mega and Leonardo (Debian: gcc-avr avr-libc arduino-core-avr)
-# make site   the documentation as a site that works offline: build/site
+# make site   the documentation as a searchable site: build/site
 # make lock   newest releases of all dependencies into .ci/lock    make dist   wheel and sdist, checked
 # make audit   the locked releases, compared with known advisories
 .DEFAULT_GOAL := help
@@ -55,7 +55,7 @@ dist: setup
 	@$(BIN)/python .ci/dist.py
 
 site: .venv-site/ready
-	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --quiet && echo "documentation: build/site/index.html"
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --quiet && echo "build/site is ready; to read and search it: python3 -m http.server -b 127.0.0.1 -d build/site"
 
 .venv-site/ready: .ci/lock/site.txt
 	@rm -rf .venv-site && "$(or $(PYTHON),python3)" -m venv .venv-site
