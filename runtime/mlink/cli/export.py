@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from mlink.cli.options import RecordingFolder, SubjectFile
-from mlink.cli.output import ExitCode, safe_console
+from mlink.cli.options import RecordingFolder, ShowProgress, SubjectFile
+from mlink.cli.output import ExitCode, progress_lines, safe_console
 
 
 class Format(enum.StrEnum):
@@ -32,6 +32,7 @@ def export(
         typer.Option(metavar="DIR", help="Folder for the files.", show_default="./NAME-FORMAT"),
     ] = None,
     subject_file: SubjectFile = None,
+    progress: ShowProgress = False,
 ) -> None:
     """Write a recording as CSV, Parquet, NWB, MATLAB or Rerun files, or its videos as MP4."""
     import mlink.recording
@@ -42,13 +43,16 @@ def export(
     with mlink.recording.open(recording) as opened:
         target = out or Path(f"{recording.resolve().name}-{to.value}")
         failed: list[str] = []
+        tell = progress_lines(progress)
         subject = {} if subject_file is None else read_subject(subject_file).facts
         if to is Format.mp4:
             from mlink.encoding.mp4 import export_mp4
 
-            made = export_mp4(opened, target, failed=failed)
+            made = export_mp4(opened, target, failed=failed, progress=tell)
         else:
-            files = export_recording(opened, to.value, target, failed=failed, subject=subject)
+            files = export_recording(
+                opened, to.value, target, failed=failed, subject=subject, progress=tell
+            )
             made = [(path, "") for path in files]
         unknown = missing_facts(subject_facts(opened, subject)) if to is Format.nwb else []
     console, errors = safe_console(), safe_console(stderr=True)

@@ -50,6 +50,9 @@ SubjectFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Facts about the subject, as under [subject] of a bench."),
 ]
+ShowProgress = Annotated[
+    bool, typer.Option("--progress", help="Print a line on stderr as each dataset begins.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Overrides = Annotated[
     list[str] | None,

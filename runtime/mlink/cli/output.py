@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlink.encoding.recording import EncodeReport
     from mlink.recording.care.repair import RepairReport
     from mlink.recording.care.verify import VerifyReport
+    from mlink.recording.progress import Progress
 
 
 class ExitCode(enum.IntEnum):
@@ -71,6 +72,16 @@ def print_report(report: VerifyReport | RepairReport | EncodeReport) -> None:
     import msgspec
 
     print_json(msgspec.to_builtins(report) | {"ok": report.ok})
+
+
+def progress_lines(wanted: bool) -> Progress:
+    """Return what prints a line on stderr for each part of a work, "2 of 7: verify video"."""
+    from mlink.recording.progress import quiet
+
+    def tell(text: str, number: int, count: int) -> None:
+        typer.echo(f"{number} of {count}: {printable(text)}", err=True)
+
+    return tell if wanted else quiet
 
 
 def counted(count: int, noun: str) -> str:

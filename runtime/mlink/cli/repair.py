@@ -5,19 +5,20 @@ from __future__ import annotations
 import typer
 from rich.text import Text
 
-from mlink.cli.options import AsJson, RecordingFolder
-from mlink.cli.output import ExitCode, print_report, safe_console
+from mlink.cli.options import AsJson, RecordingFolder, ShowProgress
+from mlink.cli.output import ExitCode, print_report, progress_lines, safe_console
 
 
 def repair(
     recording: RecordingFolder,
     json: AsJson = False,
+    progress: ShowProgress = False,
 ) -> None:
     """Close a recording that a crash left open. Intact data is never changed."""
     from mlink.cli.verify import show
     from mlink.recording.care.repair import repair_recording
 
-    report = repair_recording(recording)
+    report = repair_recording(recording, progress=progress_lines(progress))
     if json:
         print_report(report)
     else:

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from mlink.cli.options import AsJson, RecordingFolder
-from mlink.cli.output import ExitCode, print_report, safe_console
+from mlink.cli.options import AsJson, RecordingFolder, ShowProgress
+from mlink.cli.output import ExitCode, print_report, progress_lines, safe_console
 
 if TYPE_CHECKING:
     from mlink.recording.care.verify import VerifyReport
@@ -24,12 +24,13 @@ def verify(
         bool, typer.Option("--decode", help="Also decode every picture (slow).")
     ] = False,
     json: AsJson = False,
+    progress: ShowProgress = False,
 ) -> None:
     """Check a recording: files and counts. Exit code 1 if anything is wrong or missing."""
     from mlink.recording.care.repair import left_by_repair
     from mlink.recording.care.verify import verify_recording
 
-    report = verify_recording(recording, decode=decode)
+    report = verify_recording(recording, decode=decode, progress=progress_lines(progress))
     if json:
         print_report(report)
     else:

@@ -14,6 +14,7 @@ from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWri
 from mlink.opencv import eight_bits
 from mlink.recording.collection import Recording
 from mlink.recording.exporting import Export
+from mlink.recording.progress import Progress, quiet, with_progress
 from mlink.recording.video import Video
 
 _OPTIONS = VideoOptions(codec="h264", container="mp4", quality=18)
@@ -22,7 +23,11 @@ _RATE_TOLERANCE = 0.05
 
 
 def export_mp4(
-    recording: Recording, out: Path, *, failed: list[str] | None = None
+    recording: Recording,
+    out: Path,
+    *,
+    failed: list[str] | None = None,
+    progress: Progress = quiet,
 ) -> list[tuple[Path, str]]:
     """Write each video as one MP4 file, with the true times in a tsync file beside it.
 
@@ -32,6 +37,7 @@ def export_mp4(
         recording: The recording.
         out: Folder for the files; created if it is missing.
         failed: As in `export_recording`.
+        progress: As there, of videos.
 
     Returns:
         The files, each with what was changed in its pictures; "" for nothing but compression.
@@ -41,7 +47,8 @@ def export_mp4(
     """
     export = Export(recording, out, failed)
     made: list[tuple[Path, str]] = []
-    for name in recording.of_kind(Video):
+    videos = recording.of_kind(Video)
+    for name in with_progress(progress, "export", ((each, each) for each in videos)):
         with export.apart(name):
             path = export.new_file(name, "mp4")
             times = export.new_file(f"{name}_timestamps", "tsync")

@@ -17,6 +17,7 @@ from mlink.recording.exporting import Export, utf8
 from mlink.recording.libraries import library
 from mlink.recording.mat_file import export_mat
 from mlink.recording.nwb_file import export_nwb
+from mlink.recording.progress import Progress, quiet
 from mlink.recording.signals import Signals
 from mlink.recording.table import Table
 from mlink.recording.video import Video
@@ -34,6 +35,7 @@ def export_recording(
     *,
     failed: list[str] | None = None,
     subject: Mapping[str, str] | None = None,
+    progress: Progress = quiet,
 ) -> list[Path]:
     """Write a recording in another format. No existing file is overwritten.
 
@@ -47,6 +49,7 @@ def export_recording(
         failed: Gets a text for each dataset that cannot be read, and the others are exported;
             without it, that is an exception.
         subject: Facts about the subject for NWB, which replace those of the recording.
+        progress: Called for each dataset before it is read.
 
     Returns:
         The files written.
@@ -55,7 +58,7 @@ def export_recording(
         StorageError: A file exists already or cannot be written, a library is missing, or (without
             `failed`) a dataset cannot be read.
     """
-    return EXPORTERS[form](Export(recording, out, failed, subject or {}))
+    return EXPORTERS[form](Export(recording, out, failed, subject or {}, progress))
 
 
 def _to_csv(export: Export) -> list[Path]:

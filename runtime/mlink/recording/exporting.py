@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
+from mlink.recording.progress import Progress, quiet, with_progress
 from mlink.recording.stream import Columns, RecordedStream
 from mlink.storage.failures import UNEXPECTED, damage_of, storage_errors
 
@@ -35,6 +36,8 @@ class Export:
     """Gets a text for each dataset that cannot be exported; None raises the first such error."""
     subject: Mapping[str, str] = field(default_factory=dict)
     """Facts about the subject (`mlink.bench.subject`) that replace those of the recording."""
+    progress: Progress = quiet
+    """Called for each dataset before it is read."""
 
     def __post_init__(self) -> None:
         with storage_errors(self.out, "create"):
@@ -49,7 +52,9 @@ class Export:
         Args:
             most: Columns that the format can have; 0 for any number.
         """
-        for name in self.recording:
+        for name in with_progress(
+            self.progress, "export", ((each, each) for each in self.recording)
+        ):
             with self.apart(name):
                 columns = self.recording[name].columns()
                 if 0 < most < len(columns):

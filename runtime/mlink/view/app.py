@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -16,7 +17,7 @@ from starlette.websockets import WebSocket
 
 from mlink.errors import MlinkError
 from mlink.view.client import Client
-from mlink.view.guard import HEADERS, Guard
+from mlink.view.guard import HEADERS, Guard, Role
 from mlink.view.library import Library
 from mlink.view.reader import Ask
 from mlink.view.state import RunState
@@ -25,17 +26,21 @@ PAGE = Path(__file__).parent / "page"
 MAX_CLIENTS = 32
 """Pages at a time."""
 _FARTHEST_USEC = 1 << 53
+_LONGEST_REQUEST = 65_536
 _TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
+_ELSEWHERE = ("cross-site", "same-site")
+"""Pages of other servers; those of this computer at another port have our cookie, too."""
 _NO_ENTRY = (
     "This page needs the whole address that mlink has printed, with its token.\n"
     "Copy it from the terminal again.\n"
 )
 
+_T = TypeVar("_T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 LiveEndpoint = Callable[[WebSocket], Awaitable[None]]
 
@@ -75,6 +80,8 @@ class Pages:
             by_token = also_by_token and "token" in request.query_params
             if not by_token and self._guard.role_of_cookie(request.headers.get("cookie")) is None:
                 return PlainTextResponse(_NO_ENTRY, 401)
+            if not also_by_token and request.headers.get("sec-fetch-site") in _ELSEWHERE:
+                return PlainTextResponse("another page asks for this\n", 403)
             try:
                 return await serve(request)
             except MlinkError as error:
@@ -121,7 +128,7 @@ def make_app(
     front: str,
     state: RunState | None = None,
     library: Library | None = None,
-    routes: Callable[[Pages], Sequence[BaseRoute]] = lambda _pages: (),
+    routes: Sequence[Callable[[Pages], Sequence[BaseRoute]]] = (),
 ) -> ASGIApp:
     """Return the application.
 
@@ -137,7 +144,7 @@ def make_app(
         Route("/", pages.page(front)),
         Route("/page/{name}", pages.guarded(pages.part)),
         WebSocketRoute("/live/1", pages.live(lambda _socket: state)),
-        *routes(pages),
+        *(route for each in routes for route in each(pages)),
     ]
     if library is not None:
         found += [
@@ -171,6 +178,32 @@ def _number(text: str) -> int:
         return max(-_FARTHEST_USEC, min(int(text), _FARTHEST_USEC))
     except ValueError:
         raise MlinkError(f"{text[:40]!r} is no whole number") from None
+
+
+async def request_of(request: Request, guard: Guard, kind: type[_T]) -> _T:
+    """Return what a page asks to be done, if it may have anything done.
+
+    Args:
+        request: The HTTP request.
+        guard: Decides who may.
+        kind: Struct of the request.
+
+    Raises:
+        MlinkError: The page may only look, is not our own, or this is no such request.
+    """
+    own = guard.is_origin(request.headers.get("origin"), needed=True)
+    role = guard.role_of_cookie(request.headers.get("cookie"))
+    if not own or role is not Role.OWNER:
+        raise MlinkError("this page may only look", remedy="Open the first address of mlink.")
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > _LONGEST_REQUEST:
+            raise MlinkError(f"a request has at most {_LONGEST_REQUEST:,} bytes")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise MlinkError(f"this is no request: {error}") from None
 
 
 def as_json(value: object, status: int = 200) -> Response:

@@ -11,6 +11,7 @@ from mlink.view.guard import Guard, new_tokens
 from mlink.view.home import Home
 from mlink.view.library import Library
 from mlink.view.server import Address, make_server
+from mlink.view.works import Works
 
 
 async def serve_folder(
@@ -46,16 +47,16 @@ async def serve_folder(
     guard = Guard(tokens, port, address.names, secure=bool(address.certificate))
     library = Library(root)
     home = None if is_recording else Home(library, guard)
-    app = (
-        make_app(guard, "recording.html", library=library)
-        if home is None
-        else make_app(guard, "home.html", library=library, routes=home.routes)
-    )
+    works = Works(library, guard, Path.cwd() if home is None else root)
+    front = "recording.html" if home is None else "home.html"
+    more = [works.routes, *([] if home is None else [home.routes])]
+    app = make_app(guard, front, library=library, routes=more)
     server = make_server(app, address)
     on_ready(address.url(port, tokens.owner), address.url(port, tokens.guest))
     try:
         await server.serve([listener])
     finally:
+        await works.close()
         library.close()
         if home is not None:
             on_end(home.lasting)

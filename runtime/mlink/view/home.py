@@ -28,7 +28,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from mlink.errors import MlinkError
-from mlink.view.app import Pages, as_json
+from mlink.view.app import Pages, as_json, request_of
 from mlink.view.guard import Guard, Role
 from mlink.view.library import Library
 from mlink.view.state import RunState
@@ -44,7 +44,7 @@ _KEPT_RUNS = 12
 """Runs whose page is kept; older ones that have ended are forgotten."""
 _MOST_STARTS, _STARTS_S = 20, 60.0
 """Runs that may be started within so many s."""
-_READ_BYTES, _LONGEST_REQUEST = 1 << 20, 65_536
+_READ_BYTES = 1 << 20
 _BENCH = re.compile(rb"^[ \t]*\[[ \t]*modules[ \t]*\.", re.MULTILINE)
 _DEVICES = re.compile(rb"^[ \t]*\[[ \t]*devices[ \t]*\]", re.MULTILINE)
 LISTS = {"recordings": "list", "devices": "devices", "doctor": "doctor"}
@@ -247,7 +247,7 @@ class Home:
     # -- runs ------------------------------------------------------------------------------------
 
     async def _start(self, request: Request) -> Response:
-        start = _request(await self._body(request), Start)
+        start = await request_of(request, self._guard, Start)
         if not _BENCH.search(_text(self._library.path(start.bench))):
             raise MlinkError(f"'{start.bench}' is no bench")
         if self.lasting >= _MOST_RUNS:
@@ -296,38 +296,14 @@ class Home:
             self._listening.pop(number).close()
 
     async def _stop(self, request: Request) -> Response:
-        stop = _request(await self._body(request), Stop)
+        stop = await request_of(request, self._guard, Stop)
         if stop.number not in self._runs:
             raise MlinkError(f"there is no run {stop.number}")
         self._runs[stop.number].stop()
         return as_json({})
 
-    async def _body(self, request: Request) -> bytes:
-        """Return what a page has sent, if it may change anything."""
-        own = self._guard.is_origin(request.headers.get("origin"), needed=True)
-        if not own or self._role(request) is not Role.OWNER:
-            raise MlinkError("this page may only look", remedy="Open the first address of mlink.")
-        data = b""
-        async for piece in request.stream():
-            data += piece
-            if len(data) > _LONGEST_REQUEST:
-                raise MlinkError(f"a request has at most {_LONGEST_REQUEST:,} bytes")
-        return data
-
     def _role(self, request: Request) -> Role:
         return self._guard.role_of_cookie(request.headers.get("cookie")) or Role.GUEST
-
-
-def _request(data: bytes, kind: Any) -> Any:
-    """Return a request of a page.
-
-    Raises:
-        MlinkError: It is none.
-    """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
-        raise MlinkError(f"this is no request: {error}") from None
 
 
 def files_below(root: Path) -> tuple[list[str], list[str]]:

@@ -6,9 +6,9 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from mlink.errors import MlinkError
+from mlink.storage.manifest import MANIFEST
 from mlink.view.reader import Reader
 
-_MANIFEST = "manifest.toml"
 _MOST_READERS = 4
 
 
@@ -54,12 +54,17 @@ class Library:
         Raises:
             MlinkError: There is no such recording.
         """
-        path = self.path(of, needs=_MANIFEST)
+        path = self.path(of, needs=MANIFEST)
         reader = self._readers.pop(of, None) or Reader(path)
         self._readers[of] = reader
         while len(self._readers) > _MOST_READERS:
             self._readers.pop(next(iter(self._readers))).close()
         return reader
+
+    def forget(self, of: str) -> None:
+        """End the reader of a recording that has changed; its next question has another one."""
+        if reader := self._readers.pop(of, None):
+            reader.close()
 
     def close(self) -> None:
         """End all readers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,41 @@ def test_an_ended_program_is_named(page, recorded: Served) -> None:
     api.expect(page.get_by_role("article", name="clock")).to_contain_text("connection is lost")
 
 
+def test_a_recording_is_verified_exported_downloaded_and_repaired_from_its_page(
+    page, recorded: Served
+) -> None:
+    attributes = recorded.folder / "recording" / "attributes.toml"
+    text = attributes.read_text()
+    attributes.write_text("\n".join(x for x in text.splitlines() if not x.startswith("success")))
+    page.goto(recorded.url)
+    wait_for(page, "result", "not closed")
+    works = page.get_by_role("region", name="Files")
+    works.get_by_role("button", name="Verify").click()
+    verified = works.get_by_role("article", name="verify 1")
+    api.expect(verified).to_contain_text("has findings")
+    api.expect(verified).to_contain_text("the outcome of the run is missing")
+    works.get_by_role("button", name="Export").click()
+    exported = works.get_by_role("article", name="export 2")
+    api.expect(exported.locator(".badge")).to_have_text("good")
+    with page.expect_download() as download:
+        exported.get_by_role("button", name="download export 2").click()
+    with tarfile.open(download.value.path()) as archive:
+        assert "recording-csv/events-table.csv" in archive.getnames()
+    works.get_by_label("what to download").select_option("video")
+    with page.expect_download() as download:
+        works.get_by_role("button", name="Download", exact=True).click()
+    assert download.value.suggested_filename == "recording-video.tar"
+    with tarfile.open(download.value.path()) as archive:
+        stored = archive.extractfile("recording/video/video.mkv")
+        assert stored is not None
+        assert stored.read() == (attributes.parent / "video" / "video.mkv").read_bytes()
+    keep_picture(page, "recording-works")
+    page.on("dialog", lambda dialog: dialog.accept())
+    works.get_by_role("button", name="Repair").click()
+    wait_for(page, "result", "failed")  # it is closed now, and the page knows
+    api.expect(works.get_by_role("article", name="repair 3")).to_contain_text("done: ")
+
+
 @needs_axe
 def test_everybody_can_use_it(page, recorded: Served) -> None:
     page.goto(recorded.url)
@@ -114,6 +150,18 @@ def test_what_is_asked_for_is_checked(recorded: Served) -> None:
         status, _, body = recorded.get(f"/recording/{query}", Cookie=cookie)
         assert status == (400 if message else 200), query
         assert message.encode() in body
+    for query, message in (
+        ("part=../x", "no such dataset"),
+        ("part=none", "read"),
+        ("part=%00", "no such dataset"),
+        ("of=..", "in the folder of this page"),
+        ("work=1", "this export is not there"),
+    ):
+        status, _, body = recorded.get(f"/recording/download?{query}", Cookie=cookie)
+        assert (status, message.encode() in body) == (400, True), (query, body)
+    elsewhere = {"Cookie": cookie, "Sec-Fetch-Site": "same-site"}  # another port of this computer
+    assert recorded.get("/recording/download", **elsewhere)[0] == 403
+    assert recorded.get("/", **elsewhere)[0] == 200  # a link to the page
     assert recorded.get("/recording/run", Cookie=cookie)[0] == 404
     assert recorded.get("/live/1", Cookie=cookie)[0] == 404
     evil = recorded.get("/recording/overview", Cookie=cookie, Origin="http://evil.example")

@@ -27,6 +27,7 @@ from mlink.recording.care.data_repair import (
 )
 from mlink.recording.care.in_use import refuse_if_in_use
 from mlink.recording.care.verify import VerifyReport, verify_recording
+from mlink.recording.progress import Progress, quiet, with_progress
 from mlink.storage.account import read_account, recorded_by
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import UNEXPECTED, damage_of, printable
@@ -77,8 +78,12 @@ class RepairReport(msgspec.Struct, kw_only=True):
         return not self.failed and self.after is not None and self.after.intact
 
 
-def repair_recording(path: Path) -> RepairReport:
+def repair_recording(path: Path, *, progress: Progress = quiet) -> RepairReport:
     """Close and repair a recording.
+
+    Args:
+        path: Folder of the recording.
+        progress: Called for each folder before it is repaired, and before it is verified.
 
     Raises:
         StorageError: The folder is not a recording, or a process still writes to it.
@@ -88,14 +93,16 @@ def repair_recording(path: Path) -> RepairReport:
     report = RepairReport(path=str(path.resolve()))
     root = collection_folder(path)
     _attempt(report, "", lambda: _remove_drafts(root, report))
-    for unit in list(units_below(path)):
+    for unit in with_progress(
+        progress, "repair", ((each.name, each) for each in units_below(path))
+    ):
         _attempt(report, unit.name, lambda unit=unit: _repair_unit(root, unit, report))  # type: ignore[misc]
-    report.after = verify_recording(path)
+    report.after = verify_recording(path, progress=progress)
     _attempt(report, "", lambda: _close_collection(collection_folder(path), report))
     if report.done or (report.failed and report.failed != left_by_repair(path)):
         _attempt(report, "", lambda: _keep_log(path, report))
     if report.done:
-        report.after = verify_recording(path)
+        report.after = verify_recording(path, progress=progress)
     return report
 
 

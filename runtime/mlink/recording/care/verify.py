@@ -15,6 +15,7 @@ from mlink.recording.care.completeness import what_is_missing
 from mlink.recording.care.journal_check import check_journal
 from mlink.recording.care.json_check import check_json
 from mlink.recording.care.video_check import check_tsync_only, check_video
+from mlink.recording.progress import Progress, quiet, with_progress
 from mlink.storage.account import ACCOUNT, DATASETS, Delivery, read_account
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import UNEXPECTED, damage_of, printable
@@ -81,12 +82,15 @@ class VerifyReport(msgspec.Struct, kw_only=True):
         return [finding for finding in self.findings if finding.level == level]
 
 
-def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
+def verify_recording(
+    path: Path, *, decode: bool = False, progress: Progress = quiet
+) -> VerifyReport:
     """Check every file of a recording: checksums, counts, times, manifests.
 
     Args:
         path: Folder of the recording.
         decode: Also decode every picture, which finds damage inside a video, but is slow.
+        progress: Called for each folder before it is checked.
 
     Raises:
         StorageError: The folder is not a recording.
@@ -98,7 +102,9 @@ def verify_recording(path: Path, *, decode: bool = False) -> VerifyReport:
     account = read_account(root.attributes)
     report.account = ACCOUNT in root.attributes
     found = set()
-    for unit in units_below(path):
+    for unit in with_progress(
+        progress, "verify", ((each.name, each) for each in units_below(path))
+    ):
         found.add(unit.name)
         try:
             _check_unit(unit, report, account, decode=decode)

@@ -27,6 +27,12 @@ export function rate(hz) {
   return `${hz.toFixed(hz < 10 ? 1 : 0)} /s`;
 }
 
+/** A size in bytes. */
+export function bytes(number) {
+  const power = Math.min(4, Math.floor(Math.log10(Math.max(1, number)) / 3));
+  return `${(number / 1000 ** power).toFixed(power ? 1 : 0)} ${["bytes", "kB", "MB", "GB", "TB"][power]}`;
+}
+
 /** An element with attributes and children; texts are never read as HTML. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

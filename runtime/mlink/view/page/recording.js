@@ -10,6 +10,7 @@ import { RowsPanel } from "./rows.js";
 import { Stream } from "./store.js";
 import { wireTheme } from "./theme.js";
 import { TracksPanel } from "./tracks.js";
+import { WorksPanel } from "./works.js";
 
 const FIRST_OPEN = 6, POINTS = 1500;
 const $ = (id) => document.getElementById(id);
@@ -178,6 +179,7 @@ async function begin() {
   moment = new RecordedMoment(about.first_usec, about.last_usec);
   moment.look(Number(asked.get("t") ?? about.first_usec) || 0);
   showHead();
+  new WorksPanel($("works"), of, about.streams.filter((each) => each.name).map((each) => each.name), () => location.reload());
   $("play").disabled = false;
   overview = new Overview($("overview"), about, moment, (name) => (panels.has(name) ? panels.close(name) : open(name)));
   const rank = (stream) => ["video", "json", "zarr", "table"].indexOf(stream.kind);

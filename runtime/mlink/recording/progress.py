@@ -1,0 +1,28 @@
+"""Progress of a command that works on a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias, TypeVar
+
+Progress: TypeAlias = Callable[[str, int, int], Any]
+"""Called before each part with what is done to it ("verify video"), its number, and the count."""
+_T = TypeVar("_T")
+
+
+def quiet(_text: str, _number: int, _count: int) -> None:
+    """Report no progress."""
+
+
+def with_progress(progress: Progress, what: str, parts: Iterable[tuple[str, _T]]) -> Iterator[_T]:
+    """Yield the parts of a work, and report each before.
+
+    Args:
+        progress: Called before each part.
+        what: What is done: "verify".
+        parts: Names and parts.
+    """
+    known = list(parts)
+    for number, (name, part) in enumerate(known, 1):
+        progress(f"{what} {name}" if name else what, number, len(known))
+        yield part
