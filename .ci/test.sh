@@ -30,7 +30,7 @@ stage() { # stage NAME ARGUMENT...: exit code of pytest
     fi
     echo "make test: $count failed: once more, alone"
     sed -n 's/^ *"\(.*\)": true,*$/\1/p' "$failed" >"$work/failed"
-    .venv/bin/pytest -o "cache_dir=$cache" --lf --lfnf none --randomly-seed last -n 0 "$@" || return
+    .venv/bin/pytest -o "cache_dir=$cache" --lf --lfnf none --randomly-seed last "$@" -n 0 || return
     cat "$work/failed" >>"$work/unsteady"
 }
 

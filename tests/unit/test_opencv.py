@@ -68,7 +68,7 @@ def test_doctor_names_it_too(mlink, fault):
     stub, reason, remedy = STUBS[fault]
     code, text = mlink(stub, "doctor", "--json")
     (found,) = [each for each in json.loads(text)["findings"] if each["check"] == "OpenCV"]
-    assert code == 0
+    assert code == 1
     assert found["state"] == "bad"
     assert reason in found["found"]
     assert remedy in found["remedy"]
