@@ -6,9 +6,10 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from mlink.errors import MlinkError
-from mlink.storage.manifest import MANIFEST
 from mlink.view.reader import Reader
 
+MANIFEST = "manifest.toml"
+"""As in `mlink.storage.manifest`, which imports numpy: the page of a run does without."""
 _MOST_READERS = 4
 
 

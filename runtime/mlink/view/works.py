@@ -27,11 +27,10 @@ from starlette.types import Receive, Scope, Send
 
 from mlink.errors import MlinkError, StorageError
 from mlink.storage.failures import storage_errors
-from mlink.storage.manifest import MANIFEST
 from mlink.view.app import Pages, as_json, request_of
 from mlink.view.archive import Head
 from mlink.view.guard import Guard
-from mlink.view.library import Library
+from mlink.view.library import MANIFEST, Library
 
 _MOST_WORKS, _KEPT_WORKS = 2, 12
 _MOST_DOWNLOADS = 2
