@@ -92,9 +92,6 @@ if [ "$what" = test ]; then
             need $package dpkg -s $package
         done
     fi
-fi
-
-if [ "$what" = test ]; then
     report "this brings Debian packages (a browser, compilers for boards, QEMU), 2 GB of Python packages"
     report "and 0.5 GB for the rig; make test-quick runs the unit tests without the first and the last"
 fi

@@ -22,6 +22,7 @@ from typing import IO, Self
 
 import msgspec
 
+from mlink.ctrl_c import name_of
 from mlink.engine.disk_wait import processor_wait_s
 from mlink.errors import DeviceError
 from mlink.worker.warm import start
@@ -160,11 +161,7 @@ class SimProcess:
         if code >= 0:
             return f"it wrote no reason; its exit code is {code}"
         cause = " (a lack of memory, or another program)" if -code == signal.SIGKILL else ""
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        return f"{name} has ended it{cause}"
+        return f"{name_of(-code)} has ended it{cause}"
 
     def _wait(self, timeout_sec: float) -> bool:
         """Wait for the program's end; return whether it came in time."""

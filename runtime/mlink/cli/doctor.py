@@ -32,16 +32,23 @@ def doctor(
     if fix:
         _fix()
         return
-    from rich.console import Console
-
     from mlink.cli.doctor_checks import examine
-    from mlink.realtime import RIGHTS_REMEDY
 
     findings = examine()
     blocks = sum(finding.state == "bad" for finding in findings)
     if json:
         print_json({"findings": findings})
-        raise typer.Exit(ExitCode.FAILED if blocks else 0)
+    else:
+        _show(findings, blocks)
+    if blocks:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _show(findings: list[Finding], blocks: int) -> None:
+    from rich.console import Console
+
+    from mlink.realtime import RIGHTS_REMEDY
+
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
         console.print(_line(finding))
@@ -55,7 +62,6 @@ def doctor(
         console.print(f"All rights by one command: {RIGHTS_REMEDY}")
     if not blocks and not changes:
         console.print("No change is needed.")
-    raise typer.Exit(ExitCode.FAILED if blocks else 0)
 
 
 def _fix() -> None:

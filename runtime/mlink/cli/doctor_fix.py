@@ -86,8 +86,8 @@ def command() -> str:
     """Return the command for root; `sudo` does not search the folders of this user's PATH."""
     program = Path(sys.argv[0])
     found = shutil.which(program.name) or str(program)
-    words = [str(Path(found).absolute())] if program.name == "mlink" else [sys.executable, "-m"]
-    words += [] if program.name == "mlink" else ["mlink"]
+    is_mlink = program.name == "mlink"
+    words = [str(Path(found).absolute())] if is_mlink else [sys.executable, "-m", "mlink"]
     return shlex.join(["sudo", *words, "doctor", "--fix"])
 
 

@@ -47,8 +47,7 @@ def export_mp4(
     """
     export = Export(recording, out, failed)
     made: list[tuple[Path, str]] = []
-    videos = recording.of_kind(Video)
-    for name in with_progress(progress, "export", ((each, each) for each in videos)):
+    for name in with_progress(progress, "export", recording.of_kind(Video)):
         with export.apart(name):
             path = export.new_file(name, "mp4")
             times = export.new_file(f"{name}_timestamps", "tsync")

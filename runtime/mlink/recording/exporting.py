@@ -52,9 +52,7 @@ class Export:
         Args:
             most: Columns that the format can have; 0 for any number.
         """
-        for name in with_progress(
-            self.progress, "export", ((each, each) for each in self.recording)
-        ):
+        for name in with_progress(self.progress, "export", self.recording):
             with self.apart(name):
                 columns = self.recording[name].columns()
                 if 0 < most < len(columns):

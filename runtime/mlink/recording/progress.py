@@ -14,15 +14,19 @@ def quiet(_text: str, _number: int, _count: int) -> None:
     """Report no progress."""
 
 
-def with_progress(progress: Progress, what: str, parts: Iterable[tuple[str, _T]]) -> Iterator[_T]:
+def with_progress(
+    progress: Progress, what: str, parts: Iterable[_T], name_of: Callable[[_T], str] = str
+) -> Iterator[_T]:
     """Yield the parts of a work, and report each before.
 
     Args:
         progress: Called before each part.
         what: What is done: "verify".
-        parts: Names and parts.
+        parts: What it is done to.
+        name_of: Returns the name of a part; "" for the recording itself.
     """
     known = list(parts)
-    for number, (name, part) in enumerate(known, 1):
+    for number, part in enumerate(known, 1):
+        name = name_of(part)
         progress(f"{what} {name}" if name else what, number, len(known))
         yield part

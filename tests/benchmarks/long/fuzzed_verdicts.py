@@ -40,7 +40,7 @@ def fuzz(example: Example, first: int, count: int, folder: Path) -> Verdicts:
     bench = replace(example, changes=()).copy(folder)
     drawn = dict([example.setting] if example.setting else [])
     if example.changes:
-        shutil.copy(replace(example).copy(folder / "broken") / SCRIPT, bench / BROKEN_SCRIPT)
+        shutil.copy(example.copy(folder / "broken") / SCRIPT, bench / BROKEN_SCRIPT)
         drawn["loop.script"] = BROKEN_SCRIPT
     lines = [f"{json.dumps(name)} = [{json.dumps(value)}]\n" for name, value in drawn.items()]
     with (bench / "bench.toml").open("a") as file:

@@ -86,8 +86,7 @@ class Recovery:
 
     def on_lost(self, error: DeviceError) -> None:
         """Handle a lost board."""
-        sign_ns = self._last_sign_ns()
-        self.unproven += self._commands.take_unproven(sign_ns)
+        sign_ns = self._count_unproven()
         if self._settings.on_loss == "continue":
             self._reconnect.lost(error.message)
             return
@@ -110,8 +109,7 @@ class Recovery:
         if self._settings.on_loss == "continue":
             self._session.drop(error)
         else:
-            sign_ns = self._last_sign_ns()
-            self.unproven += self._commands.take_unproven(sign_ns)
+            sign_ns = self._count_unproven()
             self._events.note("restarted", self._since("", sign_ns))
             self._fail(error)
 
@@ -130,6 +128,12 @@ class Recovery:
     def close(self) -> None:
         """Stop searching for the board."""
         self._reconnect.close(self._session.close)
+
+    def _count_unproven(self) -> int:
+        """Count the messages since the last sign of life; return the time of that."""
+        sign_ns = self._last_sign_ns()
+        self.unproven += self._commands.take_unproven(sign_ns)
+        return sign_ns
 
     def _last_sign_ns(self) -> int:
         return self._session.signs.last_ns(self._restarted_ns)

@@ -9,6 +9,7 @@ import subprocess
 import time
 from typing import Final
 
+from mlink.ctrl_c import name_of
 from mlink.errors import ModuleError
 from mlink.module import Module
 from mlink.modules.actions.catalog import RunCmdSettings
@@ -69,7 +70,7 @@ class RunCmdModule(Module[RunCmdSettings]):
         self.context.set_status("has ended")
         if self.context.stop_asked or code == 0:
             return
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        how = f"by {name_of(-code)}" if code < 0 else f"with code {code}"
         remedy = "Its output before this may show why."
         text = f"'{self.settings.executable}' ended {how}"
         self.context.fail(ModuleError(text, remedy=remedy))

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +94,7 @@ def repair_recording(path: Path, *, progress: Progress = quiet) -> RepairReport:
     report = RepairReport(path=str(path.resolve()))
     root = collection_folder(path)
     _attempt(report, "", lambda: _remove_drafts(root, report))
-    for unit in with_progress(
-        progress, "repair", ((each.name, each) for each in units_below(path))
-    ):
+    for unit in with_progress(progress, "repair", units_below(path), attrgetter("name")):
         _attempt(report, unit.name, lambda unit=unit: _repair_unit(root, unit, report))  # type: ignore[misc]
     report.after = verify_recording(path, progress=progress)
     _attempt(report, "", lambda: _close_collection(collection_folder(path), report))

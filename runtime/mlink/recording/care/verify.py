@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -102,9 +103,7 @@ def verify_recording(
     account = read_account(root.attributes)
     report.account = ACCOUNT in root.attributes
     found = set()
-    for unit in with_progress(
-        progress, "verify", ((each.name, each) for each in units_below(path))
-    ):
+    for unit in with_progress(progress, "verify", units_below(path), attrgetter("name")):
         found.add(unit.name)
         try:
             _check_unit(unit, report, account, decode=decode)
