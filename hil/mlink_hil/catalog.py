@@ -5,9 +5,11 @@ Imports no implementation, so that listing modules and checking benches is fast.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from mlink.lateness import times_in_words
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
 from mlink_hil.board_kinds import KINDS
@@ -45,6 +47,14 @@ class VirtualButtonSettings(ModuleSettings, kw_only=True):
         return problems
 
 
+def _presses(figures: Mapping[str, float | str]) -> str:
+    seen, answered = figures.get("edges_seen", 0), figures.get("edges_answered")
+    if answered is None:
+        return f"{seen:.0f} edges of the button, to which no answer is awaited"
+    text = f"{answered:.0f} of {seen:.0f} edges answered"
+    return ", ".join(filter(None, (text, times_in_words(figures, "latency"))))
+
+
 virtual_button = ModuleType(
     id="virtual-button",
     title="Virtual Button",
@@ -58,6 +68,7 @@ virtual_button = ModuleType(
         PortSpec("latencies", DataType.TableRow, "Latency of each answer"),
     ),
     uses_device=True,
+    sentence=_presses,
     virtual_time=True,
 )
 
@@ -87,6 +98,11 @@ class LatencyCheckSettings(ModuleSettings, kw_only=True):
         return problems
 
 
+def _latencies(figures: Mapping[str, float | str]) -> str:
+    text = f"{figures.get('latencies', 0):.0f} latencies measured"
+    return ", ".join(filter(None, (text, times_in_words(figures, "latency"))))
+
+
 latencycheck = ModuleType(
     id="latencycheck",
     title="Latency Check",
@@ -102,5 +118,6 @@ latencycheck = ModuleType(
         PortSpec("line-out", DataType.LineCommand, "Acknowledgement"),
         PortSpec("latencies-out", DataType.SignalBlockI32, "Latencies"),
     ),
+    sentence=_latencies,
     virtual_time=True,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 LATE_NS = 1_000_000
 """Delay from which something counts as late."""
@@ -13,6 +13,27 @@ _TOLERANCE_PART = 20
 _BITS = 6
 """Leading bits of a delay that are kept: quantiles are at most 3 % too low."""
 _WARN_PAUSE_NS = 1_000_000_000
+
+
+def times_in_words(figures: Mapping[str, float | str], name: str) -> str:
+    """Return figures of a distribution as words: "median 1.07 ms, 99 % within 2.6 ms".
+
+    Args:
+        figures: Figures of a module, among them `{name}_p50_usec` and `{name}_p99_usec`.
+        name: What the times are of; without both figures the answer is "".
+    """
+    p50, p99 = (figures.get(f"{name}_{part}_usec") for part in ("p50", "p99"))
+    if isinstance(p50, str) or isinstance(p99, str) or p50 is None or p99 is None:
+        return ""
+    return f"median {_in_unit(p50)}, 99 % within {_in_unit(p99)}"
+
+
+def _in_unit(usec: float) -> str:
+    """Return a time with three digits and the unit that people read: "893 µs", "2.12 ms"."""
+    for factor, unit in ((1, "µs"), (1000, "ms")):
+        if abs(usec) < 999.5 * factor:
+            return f"{usec / factor:.3g} {unit}"
+    return f"{usec / 1e6:.3g} s" if abs(usec) < 999.5e6 else f"{usec / 1e6:.0f} s"
 
 
 class Distribution:

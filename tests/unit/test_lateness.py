@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from mlink.lateness import Distribution, Intervals, Lateness
+from mlink.lateness import Distribution, Intervals, Lateness, times_in_words
 
 MS = 1_000_000
 
@@ -84,3 +84,20 @@ def test_warnings_come_once_a_second_of_the_given_clock_with_the_count() -> None
     assert warnings == [
         f"made 50.0 ms in 1.0 ms ({count} interval(s) not kept so far)" for count in (1, 11, 21)
     ]
+
+
+@pytest.mark.parametrize(
+    ("p50", "p99", "words"),
+    [
+        (893.9, 2122.5, "median 894 µs, 99 % within 2.12 ms"),
+        (999.7, 999_600.0, "median 1 ms, 99 % within 1 s"),
+        (0, 61_000_000.0, "median 0 µs, 99 % within 61 s"),
+    ],
+)
+def test_times_are_told_in_the_unit_that_people_read(p50, p99, words):
+    assert times_in_words({"latency_p50_usec": p50, "latency_p99_usec": p99}, "latency") == words
+
+
+def test_without_both_figures_nothing_is_told():
+    assert times_in_words({"latency_p50_usec": 1.0}, "latency") == ""
+    assert times_in_words({"latency_p50_usec": 1.0, "latency_p99_usec": "?"}, "latency") == ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from mlink.lateness import times_in_words
 from mlink.module import Category, ModuleSettings, ModuleType, Ports, PortSpec
 from mlink.types import DataType
 from mlink_drivers.trigger import EDGES_OUTPUT, BoardLine, answers_input
@@ -121,6 +123,15 @@ def _grant(settings: FirmataSettings, camera: str, wish: BoardLine) -> list[str]
     return []
 
 
+def _sentence(figures: Mapping[str, float | str]) -> str:
+    text = f"{figures.get('readings_sent', 0):.0f} readings sent"
+    if "board_clock_uncertainty_usec" in figures:
+        text += f", by the board's clock ±{figures['board_clock_uncertainty_usec']:.0f} µs"
+    text += f"; {figures.get('commands_executed', 0):.0f} commands executed"
+    late = times_in_words(figures, "command_late")
+    return f"{text}, {late} from the sending to the port" if late else text
+
+
 firmata_io = ModuleType(
     id="firmata-io",
     title="Firmata IO",
@@ -132,6 +143,7 @@ firmata_io = ModuleType(
     outputs=_OUTPUTS,
     ports=_ports,
     grant=_grant,
+    sentence=_sentence,
     uses_device=True,
     virtual_time=True,
 )

@@ -11,13 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.options import AsJson, RecordingFolder
+from mlink.cli.options import AsJson, RecordingFolder, Verbose
 from mlink.cli.output import print_json, table_console
+from mlink.cli.summary import figures_table
 from mlink.storage.inspect import DatasetSummary, RecordingSummary, inspect_recording
 
 
 def info(
     recording: RecordingFolder,
+    verbose: Verbose = False,
     json: AsJson = False,
     plot: Annotated[
         Path | None,
@@ -32,7 +34,13 @@ def info(
     if json:
         print_json(as_plain(summary) | drawn)
         return
-    show(summary, table_console())
+    console = table_console()
+    show(summary, console)
+    figures = summary.attributes.get("reports")
+    if verbose and isinstance(figures, dict):
+        console.print()
+        tables = {name: each for name, each in figures.items() if isinstance(each, dict)}
+        console.print(figures_table(tables))
     if plot is not None:
         typer.echo(f"overview drawn: {plot}")
 

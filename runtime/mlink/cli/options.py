@@ -70,6 +70,9 @@ KindOfTime = Annotated[
     ),
 ]
 Plain = Annotated[bool, typer.Option("--plain", help="Show plain lines instead of a live table.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print all figures of the modules, too.")
+]
 ResultAsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON; logs go to stderr.")
 ]

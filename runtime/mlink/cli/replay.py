@@ -15,6 +15,7 @@ from mlink.cli.options import (
     Plain,
     RecordingFolder,
     ResultAsJson,
+    Verbose,
     wants_debug,
 )
 from mlink.cli.output import ExitCode
@@ -82,6 +83,7 @@ def replay(
     ] = False,
     no_record: NoRecord = False,
     plain: Plain = False,
+    verbose: Verbose = False,
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -120,7 +122,7 @@ def replay(
         if json:
             typer.echo(_as_json(outcome, compared))
         else:
-            print_summary(outcome.result, view.console, debug=debug)
+            print_summary(outcome.result, view.console, verbose=verbose, debug=debug)
             _print_notes(outcome.notes, compared, view.console)
         if not outcome.result.success or not all(each.same for each in compared):
             raise typer.Exit(ExitCode.FAILED)

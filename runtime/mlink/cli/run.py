@@ -30,6 +30,7 @@ from mlink.cli.options import (
     ResultAsJson,
     RunTime,
     SubjectFile,
+    Verbose,
     duration_s,
     wants_debug,
 )
@@ -209,6 +210,7 @@ def run(
         Path | None,
         typer.Option(hidden=True, help="Socket of the `mlink view` that has started this run."),
     ] = None,
+    verbose: Verbose = False,
     json: ResultAsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -326,7 +328,7 @@ def run(
             return
         view = new_view()
         result = run_once(view)
-        _conclude(result, view, json=json, debug=debug)
+        _conclude(result, view, verbose=verbose, json=json, debug=debug)
 
 
 def _as_bench(context: typer.Context, path: Path) -> Path:
@@ -381,13 +383,13 @@ def _failed(error: MlinkError, phase: str = "set-up") -> RunResult:
     return RunResult(False, failures=[Failure("", phase, error.message, error.remedy)])
 
 
-def _conclude(result: RunResult, view: LogView, *, json: bool, debug: bool) -> None:
+def _conclude(result: RunResult, view: LogView, *, verbose: bool, json: bool, debug: bool) -> None:
     from mlink.cli.summary import print_summary, result_as_json
 
     if json:
         typer.echo(result_as_json(result))
     else:
-        print_summary(result, view.console, debug=debug)
+        print_summary(result, view.console, verbose=verbose, debug=debug)
     encoded = _encoded(result, view, json=json)
     ignore_signals()
     if not encoded or not result.success:

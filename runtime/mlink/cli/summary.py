@@ -31,10 +31,21 @@ def result_as_json(result: RunResult) -> str:
     return as_json(result).decode()
 
 
-def print_summary(result: RunResult, console: Console, *, debug: bool = False) -> None:
-    """Print a result as text."""
+def print_summary(
+    result: RunResult, console: Console, *, verbose: bool = False, debug: bool = False
+) -> None:
+    """Print a result as text: sentences, then the streams, then where it is recorded.
+
+    Args:
+        result: What to print.
+        console: Where to.
+        verbose: Print all figures of modules, too; of a run that failed they are always printed.
+        debug: Print tracebacks.
+    """
     console.print()
     print_outcome(result, console, debug=debug)
+    for sentence in result.sentences:
+        console.print(Text(f"  {sentence}."), soft_wrap=True)
     if any(stream.sent for stream in result.streams):
         console.print(_account(result.streams, result.reports), soft_wrap=True)
     for hint in result.hints:
@@ -43,8 +54,11 @@ def print_summary(result: RunResult, console: Console, *, debug: bool = False) -
         )
     if result.streams:
         console.print(Padding(_streams(result.streams), (1, 0, 0, 2), expand=False))
-    if any(result.reports.values()):
-        console.print(Padding(_reports(result.reports), (1, 0, 0, 2), expand=False))
+    has_figures = any(result.reports.values())
+    if has_figures and (verbose or not result.success):
+        console.print(Padding(figures_table(result.reports), (1, 0, 0, 2), expand=False))
+    elif has_figures:
+        console.print(Text("  All figures of the modules: --verbose", "dim"))
     console.print()
     _print_recording(result, console)
 
@@ -137,7 +151,8 @@ def _streams(streams: list[StreamStatus]) -> Table:
     return table
 
 
-def _reports(reports: dict[str, dict[str, float | str]]) -> Table:
+def figures_table(reports: Mapping[str, Mapping[str, float | str]]) -> Table:
+    """Return figures of modules as a table."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

@@ -31,6 +31,7 @@ from mlink.engine.status import (
 from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
 from mlink.module import Category
+from mlink.refusals import text_of
 from mlink.tap.catalog import VIEW_NAME
 
 _STATUS_PERIOD_S = 0.25
@@ -329,10 +330,26 @@ class Reporter:
             stop_reason=stop_reason,
             streams=self._status.streams,
             reports=self._in_bench_order(self._reports),
+            sentences=self._sentences(),
             hints=[] if failures else list(chain(*self._in_bench_order(self._hints).values())),
             start_to_first_item_s=(first - self._begun_ns) / 1e9 if first else None,
             time=self._status.time,
         )
+
+    def _sentences(self) -> list[str]:
+        """Return what modules say of their figures; a sentence that fails must not fail the run."""
+        sentences = []
+        for name, figures in self._in_bench_order(self._reports).items():
+            module = self._bench.modules.get(name)
+            if module is None or module.type.sentence is None:
+                continue
+            try:
+                text = module.type.sentence(figures)
+            except Exception as error:  # noqa: BLE001 - of any package
+                self.log(name, logging.WARNING, f"its sentence cannot be made: {text_of(error)}")
+                continue
+            sentences += [f"{name}: {text}"] if text else []
+        return sentences
 
     def unrecorded(self) -> list[str]:
         """Return the streams that sent something and that no recorder subscribes to."""

@@ -84,7 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = HANDLER.replace("LINK", 'link = syl.init_link()\nPORT = link.register_input_port('
                           '"in", "in", syl.DataType.TableRow)')  # fmt: skip
     (folder / "own.py").write_text(f"{own}link.await_data_forever()\n")
-    done = run(folder, "--for", "2", "--time", "real")
+    done = run(folder, "--for", "2", "--time", "real", "--verbose")
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "out" / "recording").rename(folder / "lab")
     assert "handler p50" in done.stdout

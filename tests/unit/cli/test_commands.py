@@ -327,11 +327,27 @@ def test_what_a_script_prints_cannot_control_the_terminal(screen):
 def test_the_summary_shows_figures_with_their_units(mlink, bench, engine):
     engine.result.reports = {"finger": {"edges": 98.0, "latency_p50_ms": 1.4532, "board": "an Uno"}}
     engine.result.stop_reason = "10 s are over"
-    lines = [" ".join(line.split()) for line in mlink("run", bench).stdout.splitlines()]
+    shown = mlink("run", bench, "--verbose").stdout
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
     assert "finger edges 98" in lines
     assert "latency p50 1.453 ms" in lines
     assert "board an Uno" in lines
     assert "✔ The run completed after 3.0 s (10 s are over)" in lines
+
+
+def test_the_summary_begins_with_the_sentences_of_modules_and_leaves_figures_to_verbose(
+    mlink, bench, engine
+):
+    engine.result.streams = streams()
+    engine.result.sentences = ["finger: 98 of 98 edges answered"]
+    engine.result.reports = {"finger": {"edges_answered": 98.0}}
+    lines = mlink("run", bench).stdout.splitlines()
+    sentence = lines.index("  finger: 98 of 98 edges answered.")
+    assert sentence < next(n for n, line in enumerate(lines) if line.startswith("  stream "))
+    assert "  All figures of the modules: --verbose" in lines
+    assert not any("edges answered  " in line for line in lines)
+    engine.result.success = False
+    assert any("edges answered  " in line for line in mlink("run", bench).stdout.splitlines())
 
 
 def test_the_summary_shows_hints(mlink, bench, engine):

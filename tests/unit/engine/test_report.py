@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,25 @@ def desk(monkeypatch):
     yield desk
     for fake in desk.fakes.values():
         fake.close()
+
+
+def told(monkeypatch, desk, sentence) -> list[str]:
+    cam = BENCH.modules["cam"]
+    spoken = replace(cam, type=replace(cam.type, sentence=sentence))
+    monkeypatch.setitem(BENCH.modules, "cam", spoken)
+    desk.reporter.report("cam", "frames", 301.0)
+    return desk.reporter.result([], "", {}).sentences
+
+
+def test_a_module_tells_its_figures_in_a_sentence(monkeypatch, desk):
+    assert told(monkeypatch, desk, lambda figures: f"{figures['frames']:.0f} frames") == [
+        "cam: 301 frames"
+    ]
+
+
+def test_a_sentence_that_cannot_be_made_is_a_warning_and_no_failure(monkeypatch, desk):
+    assert told(monkeypatch, desk, lambda figures: str(figures["frame"])) == []
+    assert any("its sentence cannot be made" in text for _, _, text in desk.watcher.logs)
 
 
 def test_phases_are_shown_at_once(desk):
