@@ -168,6 +168,10 @@ def _verdict(task: Task, code: int, seen: _Outcomes) -> Verdict:
         text = "no test has run: all were skipped"
         remedy = "Name tests that run in virtual time, with the devices of the bench."
         return Verdict(outcome="refused", reasons=[text, *seen.skipped], remedy=remedy)
+    if not seen.uses_bench:
+        text = f"no test in {', '.join(task.tests)} uses the fixture `bench`: nothing is disturbed"
+        remedy = 'Write def test_name(bench): and @pytest.mark.bench("bench.toml") above it.'
+        return Verdict(outcome="refused", reasons=[text], remedy=remedy)
     return Verdict(outcome="passed")
 
 
@@ -262,6 +266,12 @@ class _Outcomes:
         self.skipped: list[str] = []
         self.passed = 0
         """Tests that have run to their end, also those that were expected to fail."""
+        self.uses_bench = False
+        """Whether a test has the fixture of the run that is disturbed."""
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        """Look for tests that run a bench."""
+        self.uses_bench = any("bench" in getattr(e, "fixturenames", ()) for e in session.items)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Keep a failure, or an inconclusive test."""

@@ -188,16 +188,23 @@ def test_what_cannot_be_searched_is_refused_in_words(tmp_path: Path, name: str) 
     assert "Traceback" not in done.stderr
 
 
-def test_tests_that_are_all_skipped_are_no_search(tmp_path: Path) -> None:
+IDLE_TESTS = {
+    "all skipped": ("bench):\n    pytest.skip('only on Mondays')", "all were skipped", "Mondays"),
+    "no bench": ("):\n    pass", "no test in test_it.py uses the fixture `bench`", "nothing is"),
+}
+
+
+@pytest.mark.parametrize("name", IDLE_TESTS)
+def test_tests_that_run_no_bench_are_no_search(tmp_path: Path, name: str) -> None:
+    rest, *messages = IDLE_TESTS[name]
     write_bench(tmp_path)
     (tmp_path / "test_it.py").write_text(
-        "import pytest\npytestmark = pytest.mark.bench('bench.toml')\n"
-        "def test_it(bench):\n    pytest.skip('only on Mondays')\n"
+        f"import pytest\npytestmark = pytest.mark.bench('bench.toml')\ndef test_it({rest}\n"
     )
     done = fuzz(tmp_path, ".", "--test", "test_it.py", "--seeds", "3")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "no test has run: all were skipped" in done.stderr
-    assert "only on Mondays" in done.stderr
+    for message in messages:
+        assert message in done.stderr
 
 
 def test_a_bench_that_fails_anyway_or_needs_real_time_is_refused(tmp_path: Path) -> None:
