@@ -35,7 +35,7 @@ from mlink.replay.compare import Compared
 from mlink.replay.run import Replayed
 from mlink.storage.inspect import RecordingSummary
 from mlink.storage.manifest import MANIFEST
-from mlink_hil.fuzz.command import account_as_json
+from mlink_hil.fuzz.output import account_as_json
 from mlink_hil.fuzz.search import Account
 from mlink_hil.verify.command import _as_json as timing_as_json
 from mlink_hil.verify.timing import Samples

@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -17,19 +16,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlink.cli.options import BenchFile, DevicesFile, Overrides, duration_s
-from mlink.cli.output import ExitCode, as_json, counted
+from mlink.cli.output import ExitCode, as_json
+from mlink_hil.fuzz.output import Progress, account_as_json, print_account, print_verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mlink.engine.interrupt import Interrupts
     from mlink_hil.fuzz.draw import Disturbed, Draw
-    from mlink_hil.fuzz.search import Account, FailingSeed
+    from mlink_hil.fuzz.search import Account
     from mlink_hil.fuzz.trial import Attempt, Task, Verdict
 
 _OUT = Path("recordings/fuzz")
 _FOR_S = 10.0
-_PROGRESS_S = 10.0
 _OURS = "mlink.__main__"
 """Module of the command line; elsewhere, as in a test, `fuzz` does not begin the program again."""
 _OF_RUNS = (
@@ -248,20 +247,9 @@ def _show_one(
         answer = {"seed": draw.seed, "kinds": draw.names, "drawn": drawn, "recording": recording}
         typer.echo(as_json(answer | msgspec.to_builtins(verdict)))
     else:
-        _print_verdict(verdict, draw, recording, console)
+        print_verdict(verdict, draw, recording, console)
     if verdict.outcome in ("failed", "refused"):
         raise typer.Exit(ExitCode.FAILED)
-
-
-def _print_verdict(verdict: Verdict, draw: Draw, recording: str, console: Console) -> None:
-    signs = {"passed": "✔", "inconclusive": "?"}
-    console.print(f"{signs.get(verdict.outcome, '✘')} seed {draw.seed}: {verdict.outcome}")
-    for reason in verdict.reasons:
-        console.print(f"  {reason}", markup=False)
-    if verdict.remedy:
-        console.print(f"  → {verdict.remedy}", markup=False)
-    if recording:
-        console.print(f"  recording: {recording}", markup=False)
 
 
 def _search(
@@ -291,7 +279,7 @@ def _search(
         f"disturbed: {', '.join(account.kinds)}",
         markup=False,
     )
-    progress = _Progress(account, console)
+    progress = Progress(account, console)
 
     def search(attempt: Attempt, folder: Path, interrupts: Interrupts) -> None:
         with Pool(attempt, folder, jobs=jobs, limit_s=limit_s) as pool:
@@ -318,7 +306,7 @@ def _search(
     if json:
         typer.echo(account_as_json(account))
     else:
-        _print_account(account, console)
+        print_account(account, console)
     if account.failed:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -341,75 +329,3 @@ def _refuse(verdict: Verdict) -> None:
         f"it fails without any disturbance, so there is nothing to search for:{reasons}",
         remedy=verdict.remedy or "Correct that first; then search again.",
     )
-
-
-class _Progress:
-    """Prints failing seeds when they are found, and every ten seconds how far the search is."""
-
-    def __init__(self, account: Account, console: Console) -> None:
-        self._account = account
-        self._console = console
-        self._next = time.monotonic() + _PROGRESS_S
-
-    def note(self, found: FailingSeed | None) -> None:
-        """Note that a seed has been tried; `found` is given if it fails."""
-        account = self._account
-        if found is not None:
-            _print_seed(found, self._console)
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + _PROGRESS_S
-        left = (account.seeds - account.tried) / account.rate if account.rate else 0
-        self._console.print(
-            f"{account.tried} of {counted(account.seeds, 'seed')}, {len(account.failed)} failed; "
-            f"{account.rate:.1f} per s, {left:.0f} s left (Ctrl-C ends it)"
-        )
-
-
-def _print_seed(found: FailingSeed, console: Console) -> None:
-    console.print(f"✘ seed {found.seed} fails:", style="bold red")
-    for reason in found.reasons:
-        first_line, _, _ = reason.partition("\n")
-        console.print(f"    {first_line}", markup=False)
-    sufficient = "smallest set of kinds" if found.minimal else "kinds"
-    console.print(f"  {sufficient}: {', '.join(found.kinds)}", markup=False)
-    console.print(f"  to show it again: {found.command}", markup=False)
-    if found.recording:
-        console.print(f"  recording: {found.recording}", markup=False)
-
-
-def _print_account(account: Account, console: Console) -> None:
-    failed = len(account.failed)
-    style = "bold red" if failed else "bold green"
-    counts = [f"{account.passed} passed"]
-    if account.inconclusive:
-        counts.append(f"{account.inconclusive} inconclusive")
-    if account.unsteady:
-        counts.append(f"{len(account.unsteady)} not repeatable")
-    console.print(
-        f"{'✘' if failed else '✔'} {failed} of {counted(account.tried, 'seed')} failed",
-        style=style,
-        end="",
-    )
-    console.print(f" ({', '.join(counts)}); {account.seconds:.0f} s, {account.rate:.1f} per s")
-    if account.unsteady:
-        seeds = ", ".join(map(str, account.unsteady))
-        console.print(
-            f"  seeds that failed once and passed when they were tried again: {seeds}. "
-            "So something in the bench depends on more than the seed, or this computer is too busy."
-        )
-    if account.stopped:
-        left = account.seeds - account.tried
-        console.print(f"  ended early: {account.stopped}; {counted(left, 'seed')} not tried")
-
-
-def account_as_json(account: Account) -> str:
-    """Return an account as one JSON object."""
-    import msgspec
-
-    figures = {
-        "tried": account.tried,
-        "per_second": round(account.rate, 3),
-        "success": not account.failed,
-    }
-    return as_json(msgspec.to_builtins(account) | figures).decode()

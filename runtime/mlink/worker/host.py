@@ -1,4 +1,4 @@
-"""The context of a module in its worker: ports, clock, log, and the loop that serves them.
+"""The context of a module in its worker: the loop that serves its ports.
 
 The loop waits on the module's pipes, its doorbell and the control channel. Control messages are
 handled in the main thread, between items, so a module needs no locks against the engine.
@@ -6,31 +6,25 @@ handled in the main thread, between items, so a module needs no locks against th
 
 from __future__ import annotations
 
-import logging
 import select
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mlink import control
 from mlink.channel import Channel
-from mlink.clock import Clock, MasterClock
+from mlink.clock import MasterClock
 from mlink.control import EngineMessages
-from mlink.devices import DeviceEndpoint
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata
-from mlink.module import Module, ModuleSettings, RunInfo
+from mlink.module import Module, ModuleSettings
 from mlink.recording.journal import GROUP
-from mlink.storage.edl import Dataset, Group, create_dataset
-from mlink.storage.naming import split_proposal
 from mlink.transport.doorbell import Doorbell
 from mlink.waiting import ServiceLoop, Waiting
+from mlink.worker.facts import ModuleFacts
 from mlink.worker.handler_times import HandlerTimes
 from mlink.worker.input_port import WorkerInput
-from mlink.worker.module_journal import ModuleJournal
-from mlink.worker.reports import Reporting
 from mlink.worker.second_source import SecondSource
 from mlink.worker.stages import StageTimes
 from mlink.worker.timers import Timers
@@ -45,7 +39,7 @@ _SHORT_REST_NS = 100_000_000
 """Shorter waits after the stop need no message to the engine."""
 
 
-class ModuleHost(Reporting):
+class ModuleHost(ModuleFacts):
     """Implements `mlink.module.ModuleContext` in real time for the module of this process.
 
     Args:
@@ -62,27 +56,7 @@ class ModuleHost(Reporting):
         channel: Channel[EngineMessages],
         doorbell: Doorbell,
     ) -> None:
-        super().__init__(spec, channel)
-        self.settings: Any = settings
-        self.master_clock: Clock = MasterClock()
-        self.clock: Clock = self.master_clock
-        self.journal = ModuleJournal()
-        if spec.journal:
-            self.clock = self.journal.clock(self.master_clock)
-        self.log = logging.getLogger(f"mlink.module.{spec.name}")
-        self.run_info = RunInfo(
-            run_uuid=spec.run_uuid,
-            bench_name=spec.bench_name,
-            bench_dir=Path(spec.bench_dir),
-            work_dir=Path(spec.work_dir),
-            recording_dir=Path(spec.recording_dir) if spec.recording_dir else None,
-            debug=spec.debug,
-            subject=spec.subject,
-            subject_group=spec.subject_group,
-            compat=spec.compat,
-            time_created=datetime.fromisoformat(spec.time_created) if spec.time_created else None,
-        )
-        self.datasets: list[Dataset | Group] = []
+        super().__init__(spec, settings, channel)
         self.stop_asked = False
         self.finished = False
         """Whether the module has finished: its files are closed next."""
@@ -129,23 +103,6 @@ class ModuleHost(Reporting):
         self.started = True
         self.journal.note_start(self.inputs)
 
-    # what modules see ---------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """The module's name in the bench."""
-        return self.spec.name
-
-    @property
-    def type_id(self) -> str:
-        """The module's type."""
-        return self.spec.type_id
-
-    @property
-    def device(self) -> DeviceEndpoint | None:
-        """The opened device of this module; None without one."""
-        return self.spec.device
-
     @property
     def waiting(self) -> Waiting:
         """What a driver waits for; its thread starts with the first registration."""
@@ -165,35 +122,6 @@ class ModuleHost(Reporting):
         if not self.stop_asked and self.started:
             self.serve_control()
         return self.started and not self.stop_asked and not self.failed
-
-    def create_dataset(self, preferred_name: str = "", group: str = "") -> Dataset | None:
-        """Create a dataset in the recording, which is saved at the end of the run.
-
-        Args:
-            preferred_name: Its name, "" for the module's; made unique if it exists.
-            group: The group it belongs to; "" for the collection itself.
-
-        Returns:
-            The dataset; None when the run is not recorded.
-
-        Raises:
-            StorageError: It cannot be created.
-        """
-        if self.run_info.recording_dir is None:
-            return None
-        dataset = create_dataset(
-            self.run_info.recording_dir,
-            preferred_name or self.name,
-            group=group,
-            collection_id=self.run_info.run_uuid,
-            time_created=self.run_info.time_created,
-        )
-        for key, value in self.spec.dataset_attributes.items():
-            dataset.set_attribute(key, value)
-        self.datasets.append(dataset)
-        if (found := dataset.path.name) != (wanted := split_proposal(preferred_name)[1] or found):
-            self.log.info("its data is in %s: another module's is in %s", found, wanted)
-        return dataset
 
     def fail(self, error: BaseException | str) -> None:
         """Report a failure, from any thread; only the first one is sent.
