@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from mlink.bench.companions import RunView
 from mlink.devices import DeviceEndpoint, Simulation, TablePart, TableProblem
 from mlink.errors import DeviceError
 from mlink_hil.board_choice import is_board, open_board, scene_endpoint
 from mlink_hil.board_kinds import KINDS, kinds_of
+from mlink_hil.control.pace import watch_pace
 from mlink_hil.sim.micropython import SPEC as MICROPYTHON
 from mlink_hil.sim.micropython import open_micropython
 from mlink_hil.wiring.layout import left_out
@@ -31,7 +33,7 @@ class VirtualDevices:
     protocol), `clock_ppm=200` (error of the board's crystal; positive is fast), and
     `phase_usec=3000` (for how long its firmware has run when the simulation begins).
 
-    Implements DeviceProvider, and TableProvider and TableDescriber for `[virtual]`.
+    Implements DeviceProvider, DeviceWatcher, and TableProvider and TableDescriber for `[virtual]`.
     """
 
     known = (*(f"virtual:{kind}" for kind in KINDS), "virtual:scene", MICROPYTHON)
@@ -138,3 +140,14 @@ class VirtualDevices:
             log: Receives which parts are left out, and what the program reports.
         """
         return simulate(specs, table, bench_dir=bench_dir, work_dir=work_dir, log=log)
+
+    def watch(
+        self, endpoints: Mapping[str, DeviceEndpoint], run: RunView
+    ) -> AbstractContextManager[None]:
+        """Return a context manager that states what time the simulation of boards has skipped.
+
+        Args:
+            endpoints: Devices of this scheme by name.
+            run: The run, in real time.
+        """
+        return watch_pace(endpoints, run)

@@ -303,6 +303,8 @@ class StatsReply(Reply, kw_only=True):
     bytes_corrupted: int
     cpu_sec: float
     """CPU time that the program used."""
+    edges: list[int] = []
+    """Number of edges of each pin."""
     scheduling: str
     """The scheduling that the system granted."""
 

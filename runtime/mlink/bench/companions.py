@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mlink.bench.bench import Bench
 from mlink.bench.file import Problem, Problems, Table
 from mlink.catalog import companion, companion_names
+from mlink.devices import DeviceEndpoint
 from mlink.errors import MlinkError
 
 
@@ -77,6 +78,38 @@ class RunView(Protocol):
         """Return the process id of a module; 0 when it has ended or there is no such module.
 
         Companions that inject faults signal this process.
+        """
+
+    def report(self, source: str, key: str, value: float | str) -> None:
+        """Add a figure to the summary and the recording of the run.
+
+        Args:
+            source: What it is of, such as a device.
+            key: Its name, ending in its unit.
+            value: The figure.
+        """
+
+    def hint(self, source: str, text: str) -> None:
+        """Add a hint to the summary and the recording of a run that succeeds.
+
+        Args:
+            source: What it is about, such as a device.
+            text: What may be wrong although nothing has failed, and what to do.
+        """
+
+
+@runtime_checkable
+class DeviceWatcher(Protocol):
+    """A device provider that watches its devices while a run in real time lasts."""
+
+    def watch(
+        self, endpoints: Mapping[str, DeviceEndpoint], run: RunView
+    ) -> AbstractContextManager[object]:
+        """Return a context manager that spans the run, as `Companion.accompany`.
+
+        Args:
+            endpoints: The devices of its scheme by their keys in the bench.
+            run: The run, for as long as the context lasts.
         """
 
 

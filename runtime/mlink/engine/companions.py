@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from mlink.bench import Bench
-from mlink.bench.companions import Companion, VirtualMoments
-from mlink.catalog import companion
+from mlink.bench.companions import Companion, DeviceWatcher, VirtualMoments
+from mlink.bench.tables import scheme_of
+from mlink.catalog import companion, device_provider
+from mlink.devices import DeviceEndpoint
 from mlink.engine.guests import Guest, Hosting
 from mlink.engine.workers import WorkerHandle
 
@@ -28,8 +30,11 @@ class LiveRun:
         recording_dir: The recording's folder; None when the run is not recorded.
         run_uuid: The recording's id, 16 bytes.
         workers: The run's workers by module name.
+        devices: The devices by their keys in the bench.
         time_created: Creation time that files are given; None is now.
         virtual: How to act in virtual time; None in real time.
+        report: Adds a figure of a source to the run's result.
+        hint: Adds a hint on a source to it.
     """
 
     def __init__(
@@ -40,8 +45,11 @@ class LiveRun:
         run_uuid: bytes,
         workers: Mapping[str, WorkerHandle],
         *,
+        devices: Mapping[str, DeviceEndpoint] = {},
         time_created: datetime | None = None,
         virtual: VirtualMoments | None = None,
+        report: Callable[[str, str, float | str], None] = lambda _source, _key, _value: None,
+        hint: Callable[[str, str], None] = lambda _source, _text: None,
     ) -> None:
         self.bench = bench
         self.work_dir = work_dir
@@ -49,6 +57,9 @@ class LiveRun:
         self.run_uuid = run_uuid
         self.time_created = time_created
         self.virtual = virtual
+        self.devices = devices
+        self.report = report
+        self.hint = hint
         self.t0_ns = 0
         self._workers = workers
         self._running = threading.Event()
@@ -74,7 +85,7 @@ class LiveRun:
 
 @contextmanager
 def accompanied(run: LiveRun, hosting: Hosting, *, replay: bool = False) -> Iterator[None]:
-    """Enter the bench's companions for the length of the block.
+    """Enter the bench's companions, and the watchers of devices, for the length of the block.
 
     Args:
         run: What the companions see of the run.
@@ -84,18 +95,24 @@ def accompanied(run: LiveRun, hosting: Hosting, *, replay: bool = False) -> Iter
     Raises:
         MlinkError: One of them failed, or did not begin in time.
     """
+    guests: list[tuple[str, Callable[[], AbstractContextManager[object]], str]] = []
+    for name, given in ({} if replay else run.bench.companions).items():
+        entry: Companion = companion(name)
+        remedy = "Remove that key to run without it, or report it to its package."
+        what = f"[{name}] of the bench: its companion"
+        guests.append((what, partial(entry.accompany, given, run), remedy))
+    if run.virtual is None:
+        by_scheme: dict[str, dict[str, DeviceEndpoint]] = {}
+        for key, endpoint in run.devices.items():
+            by_scheme.setdefault(scheme_of(endpoint.spec), {})[key] = endpoint
+        for scheme, endpoints in by_scheme.items():
+            provider = device_provider(scheme)
+            if isinstance(provider, DeviceWatcher):
+                what = f"the watch over '{scheme}:…'"
+                guests.append((what, partial(provider.watch, endpoints, run), "Report it."))
     with ExitStack() as stack:
-        for name, given in ({} if replay else run.bench.companions).items():
+        for what, make, remedy in guests:
             if hosting.ending():
                 break
-            entry: Companion = companion(name)
-            stack.enter_context(
-                Guest(
-                    f"[{name}] of the bench: its companion",
-                    partial(entry.accompany, given, run),
-                    hosting,
-                    limit_s=LIMIT_S,
-                    remedy="Remove that key to run without it, or report it to its package.",
-                )
-            )
+            stack.enter_context(Guest(what, make, hosting, limit_s=LIMIT_S, remedy=remedy))
         yield

@@ -224,8 +224,11 @@ class Engine:
                 recording_dir,
                 run_uuid,
                 self._workers,
+                devices=devices,
                 time_created=datetime.fromisoformat(created) if created else None,
                 virtual=self._moments,
+                report=self._reporter.report,
+                hint=self._reporter.hint,
             )
             try:
                 self._lead_to_end(self.live, hosting)

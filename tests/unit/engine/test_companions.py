@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from mlink.devices import DeviceEndpoint
 from mlink.engine import companions
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.guests import Hosting
@@ -99,3 +100,39 @@ def test_one_that_does_not_end_is_named_and_the_run_goes_on(run, monkeypatch, ca
         pass
     assert "[faults] of the bench: its companion has not ended" in caplog.text
     end.set()
+
+
+class Watched:
+    """A provider that watches its devices."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    @contextmanager
+    def watch(self, endpoints, live):
+        self.seen.append(sorted(endpoints))
+        yield
+        live.hint("uno", "was slow")
+
+
+@pytest.mark.parametrize(("virtual", "seen"), [(None, [["uno", "zero"]]), (object(), [])])
+def test_a_provider_watches_its_devices_in_real_time(monkeypatch, tmp_path, virtual, seen):
+    providers = {"virtual": Watched(), "other": object()}
+    monkeypatch.setattr(companions, "device_provider", providers.get)
+    specs = {"uno": "virtual:uno", "zero": "virtual:uno?x=1", "b": "other:1", "c": "/dev/tty0"}
+    devices = {key: DeviceEndpoint(key, spec, "") for key, spec in specs.items()}
+    hints = []
+    live = LiveRun(
+        bench_of(),
+        tmp_path,
+        None,
+        bytes(16),
+        {},
+        devices=devices,
+        virtual=virtual,
+        hint=lambda *given: hints.append(given),
+    )
+    with accompanied(live, HOSTING):
+        assert hints == []
+    assert providers["virtual"].seen == seen
+    assert len(hints) == len(seen)

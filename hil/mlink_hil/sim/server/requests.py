@@ -274,6 +274,7 @@ class Requests:
             bytes_dropped=self.faults.line.dropped,
             bytes_corrupted=self.faults.line.corrupted,
             cpu_sec=time.process_time(),
+            edges=self._edges,
             scheduling=self._scheduling,
         )
 
