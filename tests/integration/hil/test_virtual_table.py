@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import mlink
 from mlink.bench import load_bench
 from mlink.engine.guests import Hosting
 from mlink.engine.setup import devices
@@ -234,3 +235,35 @@ def test_a_model_that_fails_ends_the_program_with_its_line(tmp_path: Path) -> No
         open_devices(bench, tmp_path),
     ):
         pass
+
+
+SLEEPER = """
+import time
+from mlink_hil.dut import Dut
+
+class Sleeper(Dut):
+    pins = ("out",)
+
+    def start(self):
+        self.wake(500_000)
+
+    def advance(self, now_usec):
+        time.sleep(0.5)
+        self.wake(1_000_000)
+"""
+
+
+def test_a_simulation_that_skips_time_is_in_the_hints_of_the_run_and_of_its_record(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    table = '[virtual.sleeper]\ntype = "model"\nsource = "sleeper.py:Sleeper"\n'
+    bench = write_bench(tmp_path, table + 'wires = { out = "uno.7" }\n')
+    result = mlink.run(bench, duration_s=4, out=tmp_path)
+    assert result.success
+    assert result.reports["uno"]["simulation_skipped_ms"] > 400
+    assert result.reports["board"]["board_clock_uncertainty_max_usec"] > 100_000
+    assert sum("simulate it in real time" in hint for hint in result.hints) == 1
+    assert sum("times of the board can be wrong by" in hint for hint in result.hints) == 1
+    record = mlink.open_recording(result.recording_dir)
+    assert record.attributes["hints"] == result.hints

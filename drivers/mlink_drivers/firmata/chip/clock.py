@@ -96,6 +96,7 @@ class ChipClock:
         self._filter: OffsetRateFilter | None = None
         self._bounds = OffsetBounds()
         self._error_usec = 0.0
+        self._mistake_usec = 0.0
         self._zero_ticks = 0
         self._zero_ns = 0
         self._at_usec = 0.0
@@ -130,6 +131,15 @@ class ChipClock:
     def uncertainty_usec(self) -> int:
         """Largest error of a converted time in µs; −1 before the first exchange."""
         return math.ceil(self._error_usec) if self._filter is not None else -1
+
+    def take_mistake_usec(self) -> int:
+        """Return the largest error of converted times since the last call that was not stated.
+
+        It shows at the next exchange, where the chip's clock stood still, was set or changed its
+        rate; 0 where all was stated.
+        """
+        mistake, self._mistake_usec = self._mistake_usec, 0.0
+        return math.ceil(mistake)
 
     def query(self, now_ns: int) -> bytes:
         """Return a query to send at once; `now_ns` is the present time."""
@@ -224,6 +234,8 @@ class ChipClock:
         innovation = device_usec - host_usec - state.offset
         beyond = abs(innovation) - bound
         if beyond > 0 and since_s > 0:
+            if self.exchanges >= _FIRST:
+                self._mistake_usec = max(self._mistake_usec, abs(innovation))
             if beyond > RATE_PRIOR_PPM * since_s:
                 state.move_to(state.offset + innovation, noise)  # too large for a rate: a step
                 innovation = 0.0

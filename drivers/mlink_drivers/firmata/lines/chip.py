@@ -37,6 +37,7 @@ from mlink_drivers.firmata.chip.session import (
     ChipSession,
     Seal,
 )
+from mlink_drivers.firmata.lines.certainty import ClockCertainty
 from mlink_drivers.firmata.lines.counters import Counters
 from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
 from mlink_drivers.firmata.lines.levels import LONGEST_WRONG_USEC, LevelChecks
@@ -144,6 +145,7 @@ class ChipInRun:
             else None
         )
         readings.chip = self.chip
+        self._certainty = ClockCertainty(context, self.chip, events.note)
         self.levels = LevelChecks(
             context,
             session,
@@ -252,6 +254,7 @@ class ChipInRun:
 
     def start(self) -> None:
         """Begin the tsync file, if the run is recorded and the board has a clock."""
+        self._certainty.start()
         if not self.chip.keeps_time:
             return
         context = self._context
@@ -275,13 +278,10 @@ class ChipInRun:
 
     def report(self) -> None:
         """Report the clock's rate and uncertainty, and losses, for the run's summary."""
-        clock, report = self.chip.clock, self._context.report
-        if clock is not None and clock.is_set:
-            report("board_clock_ppm", round(clock.rate_ppm, 2))
-            report("board_clock_uncertainty_usec", self.chip.uncertainty_usec)
+        self._certainty.report()
         self.levels.report()
         if self._counters.missed:
-            report("counts_missed_by_board", self._counters.missed)
+            self._context.report("counts_missed_by_board", self._counters.missed)
             self._context.note_loss(
                 f"{self._session.name} could not count {self._counters.missed} time(s): edges came"
                 " faster than its interrupt",
@@ -375,6 +375,7 @@ class ChipInRun:
         record = self._record
         if record is not None:
             record.take(clock)
+        self._certainty.look(clock)
         self.levels.look()
         if self.triggers is not None:
             self.triggers.on_exchange()

@@ -40,8 +40,9 @@ _REFUSED_REMEDY: Final = (
     " mains, or set a lower fast_baud_rate."
 )
 _UNSTEADY_REMEDY: Final = (
-    "Its check value is right, so the board's clock is not steady, or stood still for a time: check"
-    " its supply; a simulated board needs a processor."
+    "Its check value is right, so the board's clock is not steady or stood still, or edges"
+    " faster than 20,000 per second left it no time to send: check its supply and its inputs; a"
+    " simulated board needs a processor."
 )
 
 

@@ -82,6 +82,25 @@ def test_a_step_of_the_chips_clock_is_followed_at_once():
     assert exchanges.clock.unanswered == 0
 
 
+def test_an_error_that_was_not_stated_is_known_at_the_next_exchange_and_told_once():
+    exchanges = Exchanges()
+    exchanges.run(20)
+    assert exchanges.clock.take_mistake_usec() == 0
+    exchanges.step_usec = -30_000  # it stood still
+    exchanges.run(3)
+    assert abs(exchanges.clock.take_mistake_usec() - 30_000) < 300
+    exchanges.run(20)
+    assert exchanges.clock.take_mistake_usec() == 0
+
+
+def test_a_slow_exchange_is_no_error():
+    exchanges = Exchanges()
+    exchanges.run(20)
+    exchanges.run(1, way_usec=(150, 90_000))
+    exchanges.run(1, way_usec=(90_000, 150))
+    assert exchanges.clock.take_mistake_usec() == 0
+
+
 def test_a_drift_beyond_the_bound_is_learnt_as_a_rate():
     exchanges = Exchanges()
     exchanges.run(40)
