@@ -90,7 +90,8 @@ class ClockCertainty:
 
     @property
     def _stated_usec(self) -> int:
-        return int(self._context.outputs["fmdata"].metadata.get("uncertainty_usec", 0))
+        stated = self._context.outputs["fmdata"].metadata.get("uncertainty_usec")
+        return stated if isinstance(stated, int) else 0
 
     def _text(self, error_usec: int) -> str:
         return (
