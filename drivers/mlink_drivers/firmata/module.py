@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from typing import Final
 
 from mlink.errors import DeviceError
@@ -12,6 +11,7 @@ from mlink.types import LineCommand
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.extra import ExtraKind
+from mlink_drivers.firmata.lines.checks import check_settings
 from mlink_drivers.firmata.lines.chip import ChipInRun
 from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.host_counters import HostCounters
@@ -29,6 +29,7 @@ from mlink_drivers.firmata.lines.rows import (
     ReplyRows,
     Rows,
 )
+from mlink_drivers.firmata.lines.summary import BoardTexts, report_losses, report_traffic
 from mlink_drivers.firmata.link.local import LocalTransport
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.probe import FirmwareQueries
@@ -37,16 +38,11 @@ from mlink_drivers.firmata.link.silence import LOOKS, PAUSE_S, SilenceWatch
 from mlink_drivers.firmata.link.transport import DeviceLostError
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import estimate_uncertainty_usec
-from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
 from mlink_drivers.firmata.wire.decode import MAX_SYSEX_BYTES
-from mlink_drivers.firmata.wire.pin_layout import mode_name
 from mlink_drivers.firmata.wire.protocol import (
-    LEAST_INTERVAL_MSEC,
-    SHORT_INTERVALS_SINCE,
     I2CReply,
     Message,
     Oversized,
-    PinMode,
     StringData,
 )
 from mlink_drivers.identity import identify, resolve
@@ -56,9 +52,6 @@ _I2C_READS: Final = {
     bytes((kind,))
     for kind in (ExtraKind.I2C_READ, ExtraKind.I2C_READ_CONTINUOUSLY, ExtraKind.I2C_READ_AS)
 }
-_TEXTS_SHOWN: Final = 20
-"""Different texts of a board that are shown; further ones are counted together."""
-_OTHER_TEXTS: Final = "more texts, which the stream `replies` has"
 
 
 class FirmataModule(Module[FirmataSettings]):
@@ -131,7 +124,7 @@ class FirmataModule(Module[FirmataSettings]):
             handshake_timeout_s=settings.handshake_timeout_s,
             reset_on_close=settings.reset_on_close,
         )
-        self._texts: Counter[str] = Counter()
+        self._texts = BoardTexts(device, self.log, events.note)
         session.connect()
         self._silence_watch = SilenceWatch(
             session.waiting,
@@ -165,7 +158,7 @@ class FirmataModule(Module[FirmataSettings]):
         self._commands = LineCommands(
             session,
             self._readings,
-            self._check_lines(session),
+            check_settings(settings, session, self._warn_once),
             chip=self._chip.commands,
             i2c=self._chip.i2c,
             on_error=self._fail_unless_lost,
@@ -246,8 +239,22 @@ class FirmataModule(Module[FirmataSettings]):
             self._chip.take_last_counts()
             if self._chip.triggers is not None:
                 self._chip.triggers.finish()
-        self._report_figures()
-        self._hint()
+        if self._session is None or self._commands is None or self._readings is None:
+            return
+        figures = self._punctuality.figures()
+        report_traffic(self.context, self._session, self._readings, self._commands, figures)
+        self._texts.report()
+        self._i2c_answers.report()
+        if faults := self._i2c_answers.faults:
+            self.context.report("i2c_faults", faults)
+        if self._silences:
+            self.context.report("silences", self._silences)
+        if self._chip is not None:
+            self._chip.report()
+        report_losses(self.context, self._session, self._commands, self._host_counters)
+        if self._recovery is not None:
+            self._recovery.report(self.context)
+        self._hint(self._readings, self._commands)
 
     def close(self) -> None:
         """Stop the board's reports, reset it and close the port."""
@@ -276,32 +283,6 @@ class FirmataModule(Module[FirmataSettings]):
             f"module '{self.context.name}' has no board to connect to",
             remedy=f'Set device = "…" in [modules.{self.context.name}] to a name of [devices].',
         )
-
-    def _check_lines(self, session: Session) -> ByteBudget:
-        """Check the settings against the board's pins and the capacity of its line."""
-        settings, board = self.settings, session.description
-        layout, baud_rate = board.layout, session.transport.baud_rate
-        budget = ByteBudget(baud_rate, settings.sampling_interval_msec)
-        lines = [(line, "analog_lines", PinMode.ANALOG) for line in settings.analog_lines]
-        lines += [(line, "servo_lines", PinMode.SERVO) for line in settings.servo_lines]
-        for line, key, mode in lines:
-            if not layout.supports(line, mode):
-                raise DeviceError(
-                    f"{key}: line {line} of {board} cannot be used as {mode_name(mode)}",
-                    remedy=f"Correct the setting; {layout.describe(line)}.",
-                )
-            channel = layout.channel_of(line)
-            if mode is PinMode.ANALOG and channel is not None:
-                budget.add(("analog", line), analog_bytes(channel))
-        if warning := budget.check(str(board)):
-            self._warn_once(warning)
-        interval_msec = settings.sampling_interval_msec
-        if board.protocol_version < SHORT_INTERVALS_SINCE and interval_msec < LEAST_INTERVAL_MSEC:
-            self._warn_once(
-                f"{board} is older than Firmata 2.5 and samples every"
-                f" {LEAST_INTERVAL_MSEC} ms at best, not every {interval_msec} ms as set"
-            )
-        return budget
 
     def _set_metadata(self, session: Session, device: str) -> None:
         board, transport = session.description, session.transport
@@ -396,7 +377,7 @@ class FirmataModule(Module[FirmataSettings]):
             self._i2c_unanswered = False
         if isinstance(message, StringData):
             assert self._session is not None
-            self._take_text(self._session.name, message.text)
+            self._texts.take(message.text)
             error = refusal(self._session.name, message.text)
             # Without check values the command may be one that has changed on the line.
             if error is not None and self._chip is not None and self._chip.chip.checked:
@@ -406,15 +387,6 @@ class FirmataModule(Module[FirmataSettings]):
                 f"the board sends messages of more than {MAX_SYSEX_BYTES} bytes: they are lost, "
                 "and counted in the stream `replies`"
             )
-
-    def _take_text(self, name: str, text: str) -> None:
-        """Report a text of the board when it is new; `replies` has every one."""
-        if text not in self._texts and len(self._texts) >= _TEXTS_SHOWN:
-            text = _OTHER_TEXTS
-        self._texts[text] += 1
-        if self._texts[text] == 1:
-            self.log.warning("%s reports: %s", name, text)
-            self._events.note("says", text)
 
     def _on_chip_pulse(self, pulse: PulseTimes) -> None:
         self._punctuality.made_by_chip(pulse)
@@ -447,54 +419,11 @@ class FirmataModule(Module[FirmataSettings]):
             + [encode.report_analog(channel, False) for channel in self._readings.channels]
         )
 
-    def _hint(self) -> None:
+    def _hint(self, readings: Readings, commands: LineCommands) -> None:
         """Hint at a board that has done nothing."""
-        if self._commands is None or self._readings is None:
-            return
-        idle = self._commands.executed == 0 and self._readings.sent == 0
+        idle = commands.executed == 0 and readings.sent == 0
         if idle and not self.settings.cameras:
             remedy = "send it the mode of each line, by send_mode() in the script's start()"
             if not self._fmctl.connected:
                 remedy = 'connect a script: inputs = { fmctl = "SCRIPT.PORT" }'
             self.context.hint(f"the board received no command and sent no reading: {remedy}")
-
-    def _report_figures(self) -> None:
-        if self._session is None or self._commands is None or self._readings is None:
-            return
-        statistics = self._session.statistics
-        self.context.report("readings_sent", self._readings.sent)
-        self.context.report("commands_executed", self._commands.executed)
-        for key, figure in self._punctuality.figures().items():
-            self.context.report(key, figure)
-        self.context.report("bytes_in", statistics.bytes_in)
-        self.context.report("bytes_out", statistics.bytes_out)
-        self.context.report("resync_bytes", statistics.dropped_bytes)
-        for text, count in self._texts.items():
-            if count > 1:
-                self.log.warning("%s reported %d times: %s", self._session.name, count, text)
-        self._i2c_answers.report()
-        if faults := self._i2c_answers.faults:
-            self.context.report("i2c_faults", faults)
-        if self._silences:
-            self.context.report("silences", self._silences)
-        if statistics.oversized:
-            self.context.report("messages_too_long", statistics.oversized)
-        if missed := self._host_counters.missed:
-            self.context.report("counts_missed_by_board", missed)
-            self.context.note_loss(
-                f"{missed} step(s) of an encoder were not counted: both of its lines had changed in"
-                f" one report of {self._session.name}",
-                "Turn it slower, or use mlink's firmware: mlink flash DEVICE.",
-            )
-        if self._chip is not None:
-            self._chip.report()
-        if self._readings.decimated:
-            self.context.report("samples_decimated", self._readings.decimated)
-        if count := self._commands.undelivered:
-            self.context.report("messages_undelivered", count)
-            self.context.note_loss(
-                f"{count} message(s) to {self._session.name} were not sent: it was away",
-                "Check its cable and its supply.",
-            )
-        if self._recovery is not None:
-            self._recovery.report(self.context)

@@ -33,16 +33,12 @@ from mlink_drivers.firmata.chip.messages import AnalogBlock, Feature, PulseEnd
 from mlink_drivers.firmata.chip.orders import ChipOrders
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.chip.pulses import ChipPulses
+from mlink_drivers.firmata.chip.requirements import NO_FIRMWARE_REMEDY, ChipRequirements
 from mlink_drivers.firmata.chip.session import ChipSession
-from mlink_drivers.firmata.wire.arrival import BITS_PER_BYTE
-from mlink_drivers.firmata.wire.budget import WARN_SHARE
 
-_REMEDY: Final = "Put mlink's firmware on the board: mlink flash DEVICE"
 _LEAST_PULSE_TICKS: Final = 2
 _LONGEST_AHEAD_USEC: Final = 17 * 60_000_000
 """Of a train: a time of the chip is the nearest one, within 17.9 minutes."""
-_COUNTER_BYTES: Final = 38
-"""Length of a counter's report."""
 
 
 class ChipCommands:
@@ -70,6 +66,7 @@ class ChipCommands:
         safe_values: Mapping[int, int] | None = None,
     ) -> None:
         self.orders = ChipOrders()
+        self.requirements = ChipRequirements(session, self.orders)
         self._session = session
         self._send = send
         self._to_monotonic_ns = to_monotonic_ns
@@ -107,76 +104,6 @@ class ChipCommands:
         if not self._session.keeps_time or (unasked and self._session.checked):
             return []
         return [line for line, kind in list(self.orders.watched.items()) if kind is Edges.BOTH]
-
-    def require_edges(self, line: int) -> None:
-        """Check that the chip timestamps a line's edges.
-
-        Raises:
-            DeviceError: The firmware has no clock, or the line no interrupt.
-        """
-        features = self._session.features
-        if not self._session.keeps_time or features is None:
-            raise DeviceError(
-                f"edges of line {line} cannot be used: the board's firmware has no clock",
-                remedy=_REMEDY,
-            )
-        if line not in features.edge_pins:
-            known = ", ".join(map(str, sorted(features.edge_pins))) or "none"
-            raise DeviceError(
-                f"edges of line {line} cannot be used: it has no interrupt",
-                remedy=f"Use one of the lines {known}.",
-            )
-
-    @property
-    def has_firmware(self) -> bool:
-        """Whether the board has mlink's firmware."""
-        return self._session.features is not None
-
-    @property
-    def counters_warning(self) -> str:
-        """A warning when the line is too slow for the rows of counters, else an empty string."""
-        features, capacity = self._session.features, self._session.baud_rate / BITS_PER_BYTE
-        orders = [order for _, order, _ in self.orders.counters.values()]
-        wanted = sum(_COUNTER_BYTES * 1000 / order.period_msec for order in orders)
-        if features is None or not features.highest_baud or wanted <= WARN_SHARE * capacity:
-            return ""
-        slowest = min(order.period_msec for order in orders) * wanted / (WARN_SHARE * capacity)
-        return (
-            f"the rows of counters need {wanted:.0f} bytes/s of a line with {capacity:.0f}: no"
-            f" count is lost, but they come about every {slowest:.0f} ms. Set a longer period_msec,"
-            " or a higher fast_baud_rate"
-        )
-
-    def require_counters(self, line: int) -> None:
-        """Check that the firmware counts edges.
-
-        Raises:
-            DeviceError: It does not: it is another one, or older.
-        """
-        if not self._session.has(Feature.COUNTERS):
-            raise DeviceError(f"line {line}: the board's firmware has no counters", remedy=_REMEDY)
-
-    def require_steppers(self, order: Stepper | Move | StopStepper) -> None:
-        """Check that the firmware moves steppers, and that the one of an order was set.
-
-        Raises:
-            DeviceError: It does not: it is another one, or older; or there is no such stepper.
-        """
-        if not self._session.has(Feature.STEPPERS):
-            has_others = self._session.has(Feature.COUNTERS)
-            raise DeviceError(
-                f"stepper {order.index}: the board's firmware has no steppers",
-                remedy="The Leonardo has no room for them: use an Uno, a Nano or a Mega. Present"
-                " firmware: mlink flash DEVICE"
-                if has_others
-                else _REMEDY,
-            )
-        if not isinstance(order, Stepper) and order.index not in self.orders.steppers:
-            raise DeviceError(
-                f"stepper {order.index} is not set",
-                remedy="Call ms.stepper(…) first, and again after a safe state or another use of"
-                " its lines.",
-            )
 
     def unwatch(self, line: int) -> bytes:
         """Return the order to stop reporting a line's edges; empty when they are not reported."""
@@ -290,7 +217,7 @@ class ChipCommands:
         if self._session.features is None:
             raise DeviceError(
                 f"line {line}: the board's firmware has no trains, reflexes or edge timestamps",
-                remedy=_REMEDY,
+                remedy=NO_FIRMWARE_REMEDY,
             )
         try:
             self._send(self._encode(line, order, commanded_ns))

@@ -1,13 +1,17 @@
-"""Checks of commands against the modes of a board's pins."""
+"""Checks of settings and commands against the modes of a board's pins."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from mlink.errors import DeviceError
+from mlink_drivers.firmata.catalog import FirmataSettings
+from mlink_drivers.firmata.link.session import Session
+from mlink_drivers.firmata.wire.budget import ByteBudget, analog_bytes
 from mlink_drivers.firmata.wire.handshake import BoardDescription
 from mlink_drivers.firmata.wire.pin_layout import mode_name
-from mlink_drivers.firmata.wire.protocol import PinMode
+from mlink_drivers.firmata.wire.protocol import LEAST_INTERVAL_MSEC, SHORT_INTERVALS_SINCE, PinMode
 
 _DEFAULT_PWM_BITS: Final = 8
 _MAX_SERVO_VALUE: Final = (1 << 14) - 1
@@ -52,3 +56,43 @@ def check_value(board: BoardDescription, line: int, mode: PinMode, value: int) -
             f"value {value} is out of range for line {line} of {board}",
             remedy=f"Send 0 to {largest}.",
         )
+
+
+def check_settings(
+    settings: FirmataSettings, session: Session, warn: Callable[[str], object]
+) -> ByteBudget:
+    """Check the settings against the board's pins and the capacity of its line.
+
+    Args:
+        settings: The module's settings.
+        session: The connected session.
+        warn: Called with what the board or the line cannot keep up with.
+
+    Returns:
+        The capacity of the line, with the analog lines of the settings.
+
+    Raises:
+        DeviceError: A line of the settings has not the mode that they give it.
+    """
+    board, layout = session.description, session.description.layout
+    interval_msec = settings.sampling_interval_msec
+    budget = ByteBudget(session.transport.baud_rate, interval_msec)
+    lines = [(line, "analog_lines", PinMode.ANALOG) for line in settings.analog_lines]
+    lines += [(line, "servo_lines", PinMode.SERVO) for line in settings.servo_lines]
+    for line, key, mode in lines:
+        if not layout.supports(line, mode):
+            raise DeviceError(
+                f"{key}: line {line} of {board} cannot be used as {mode_name(mode)}",
+                remedy=f"Correct the setting; {layout.describe(line)}.",
+            )
+        channel = layout.channel_of(line)
+        if mode is PinMode.ANALOG and channel is not None:
+            budget.add(("analog", line), analog_bytes(channel))
+    if warning := budget.check(str(board)):
+        warn(warning)
+    if board.protocol_version < SHORT_INTERVALS_SINCE and interval_msec < LEAST_INTERVAL_MSEC:
+        warn(
+            f"{board} is older than Firmata 2.5 and samples every"
+            f" {LEAST_INTERVAL_MSEC} ms at best, not every {interval_msec} ms as set"
+        )
+    return budget

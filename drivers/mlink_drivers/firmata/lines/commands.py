@@ -297,33 +297,33 @@ class LineCommands:
         if isinstance(order, PulseTrain):
             self._modes.make_output(line, PinMode.OUTPUT)
         elif isinstance(order, Reflex):
-            if self._chip.has_firmware:
-                self._chip.require_edges(line)
+            if self._chip.requirements.has_firmware:
+                self._chip.requirements.require_edges(line)
             self._refuse_reserved(order.output)
             self._modes.make_output(order.output, PinMode.OUTPUT)
         elif isinstance(order, WatchEdges):
-            self._chip.require_edges(line)
+            self._chip.requirements.require_edges(line)
             (self._readings.expect_edges if order.kind else self._readings.forget)(line)
-        elif isinstance(order, Count) and not self._chip.has_firmware:
+        elif isinstance(order, Count) and not self._chip.requirements.has_firmware:
             self._count_by_host(line, order)
             return
-        elif isinstance(order, StopCounter) and not self._chip.has_firmware:
+        elif isinstance(order, StopCounter) and not self._chip.requirements.has_firmware:
             self._host_counters.stop(order.index)
             return
         elif isinstance(order, Count):
-            self._chip.require_counters(line)
+            self._chip.requirements.require_counters(line)
             mode = PinMode.PULLUP if order.pull_up else PinMode.INPUT
             for counted in (line, order.second_line):
                 if counted is not None:
-                    self._chip.require_edges(counted)
+                    self._chip.requirements.require_edges(counted)
                     self._modes.use(counted, mode, is_counted=True)
         elif isinstance(order, Stepper | Move | StopStepper):
-            self._chip.require_steppers(order)
+            self._chip.requirements.require_steppers(order)
             if isinstance(order, Stepper):
                 self._take_lines(order)
         self._chip.execute(line, order, commanded_ns)
         self._writer.note_sent()
-        if isinstance(order, Count) and (warning := self._chip.counters_warning):
+        if isinstance(order, Count) and (warning := self._chip.requirements.counters_warning):
             self._on_warning(warning)
         if isinstance(order, PulseTrain) and self._chip.late_warning:
             self._on_warning(self._chip.late_warning)
