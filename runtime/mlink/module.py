@@ -142,6 +142,8 @@ class ModuleType:
     """Returns the command line of a standalone module for (settings, bench folder)."""
     uses_device: bool = False
     """Whether it needs a `device` in the bench."""
+    one_per_device: bool = False
+    """Whether one module of this type at a time can have a device."""
     wrong_device: Callable[[Any, str], tuple[str, str]] | None = None
     """Returns for (settings, device string or "") what `mlink check` has to refuse and the remedy;
     ("", "") if the module can open such a device. It opens nothing."""

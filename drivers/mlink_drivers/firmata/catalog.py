@@ -145,5 +145,6 @@ firmata_io = ModuleType(
     grant=_grant,
     sentence=_sentence,
     uses_device=True,
+    one_per_device=True,
     virtual_time=True,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -141,7 +142,8 @@ def read_toml(path: Path) -> Table:
     except RecursionError as error:
         raise BenchError(f"{path}: tables or lists are nested too deeply") from error
     except ValueError as error:  # TOMLDecodeError, and int() of thousands of digits
-        raise BenchError(f"{path} is not valid TOML: {error}", remedy=_syntax_help(error)) from None
+        what = f"{path} is not valid TOML: {error}{_quoted(text, error)}"
+        raise BenchError(what, remedy=_syntax_help(error)) from None
     check_values(path, table)
     return table
 
@@ -178,7 +180,7 @@ def _read_text(path: Path) -> str:
         if not path.is_file():
             raise BenchError(
                 f"there is no file {path}",
-                remedy="Give the path of a bench or devices file (TOML).",
+                remedy=_there_is(path),
             )
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -196,12 +198,34 @@ def _read_text(path: Path) -> str:
         raise BenchError(f"{shown(str(path))} cannot be read: {error}") from error
 
 
+def _there_is(path: Path) -> str:
+    """Return a remedy that names the benches beside a path that does not exist."""
+    folder = path.parent
+    files = [each.name for each in islice(folder.glob("*.toml"), _MAX_LISTED)]
+    folders = [each.parent.name for each in islice(folder.glob("*/bench.toml"), _MAX_LISTED)]
+    known = [str(folder / name) for name in (*files, *folders) if name != "pyproject.toml"]
+    if known:
+        return proposal(str(path), known, "benches")
+    return "Give the path of a bench (TOML), or make one: mlink new led-follows-button NAME."
+
+
+def _quoted(text: str, error: ValueError) -> str:
+    """Return the line that a message of the TOML parser is about, to show after it."""
+    place = re.search(r"at line (\d+)", str(error))
+    lines = text.split("\n")
+    if place is None or not 0 < int(place[1]) <= len(lines):
+        return ""
+    return f": {shown(lines[int(place[1]) - 1].strip())}"
+
+
 def _syntax_help(error: ValueError) -> str:
     text = str(error)
     if "overwrite" in text or "twice" in text or "mutate" in text:
         return "A key or table is given twice; keep one of them."
     if "Invalid value" in text:
         return "Put text values in double quotes; see https://toml.io."
+    if "Unclosed" in text:
+        return "Put commas between the values, and close the bracket; see https://toml.io."
     return "Correct the line; see https://toml.io."
 
 
@@ -322,6 +346,9 @@ def _explain(error: msgspec.ValidationError) -> tuple[list[str], str]:
     path = match["path"].replace("[...]", "").strip(".") if match else ""
     keys = path.split(".") if path else []
     what = _WHERE_IN_MESSAGE.sub("", text).replace("`", "'")
+    what = what.replace(" | null", "")
+    if re.fullmatch(r"Expected '(int|float)', got 'str'", what):
+        what += ": a number has no quotes"
     missing = re.fullmatch(r"Object missing required field '(.*)'", what)
     if missing:
         return keys, f"'{missing[1]}' is missing"

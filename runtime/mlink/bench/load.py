@@ -167,6 +167,7 @@ def _load_modules(
     tables = _module_tables(described, places, problems)
     loaded = {name: loader.load(name, table) for name, table in tables.items()}
     modules = {name: module for name, module in loaded.items() if module is not None}
+    loader.check_sharing(modules.values())
     modules, joined = join_partners(modules, described, places, problems)
     connections = Connections(described, modules, places, problems)
     for name, table in tables.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
@@ -129,7 +129,12 @@ class ModuleLoader:
         self, name: str, type_: ModuleType, given: dict[str, Any]
     ) -> ModuleSettings | None:
         settings = convert(
-            given, type_.settings, self._problems, self._where.below("modules", name), _RESERVED
+            given,
+            type_.settings,
+            self._problems,
+            self._where.below("modules", name),
+            _RESERVED,
+            remedy=f"`mlink modules {type_.id}` shows what fits.",
         )
         try:
             sentences = settings.check(self._dir) if settings is not None else []
@@ -163,6 +168,23 @@ class ModuleLoader:
         """Add the problems of the `[devices]` table: values that are no device string."""
         for key, spec in self._devices.items():
             self._check_spec(self._where("devices", key), spec)
+
+    def check_sharing(self, modules: Iterable[ModuleConfig]) -> None:
+        """Add a problem for each module on a device that another has for itself alone."""
+        users: dict[tuple[str, str], str] = {}
+        for module in modules:
+            if module.device is None or not module.type.one_per_device:
+                continue
+            spec = str(self._devices.get(module.device, module.device))
+            # two keys of [devices] with the same `virtual:uno` are two boards
+            one = spec if spec.startswith("/") else module.device
+            first = users.setdefault((module.type.id, one), module.name)
+            if first != module.name:
+                self._problems.add(
+                    self._where("modules", module.name, "device"),
+                    f"module '{first}' uses {shown(spec)}, which serves one module at a time",
+                    f"Remove one of them: several scripts can take the outputs of '{first}'.",
+                )
 
     def _check_spec(self, where: str, spec: object) -> None:
         if not _is_spec(spec):

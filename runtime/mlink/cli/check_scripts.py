@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mlink.bench import Bench, ModuleConfig
 
 _MOST_BYTES: Final = 1 << 24
+_CALLED: Final = {"prepare", "start", "run", "stop"}
+"""Functions of a script that the run calls."""
 
 
 def script_lines(bench: Bench) -> list[tuple[str, bool]]:
@@ -37,7 +39,10 @@ def script_lines(bench: Bench) -> list[tuple[str, bool]]:
                 tree = compile(
                     file.read(_MOST_BYTES), str(path), "exec", ast.PyCF_ONLY_AST, dont_inherit=True
                 )
-                lines += [(line, True) for line in _unknown_ports(tree, module, path)]
+            lines += [(line, True) for line in _unknown_ports(tree, module, path)]
+            for function in _coroutines(tree) if module.type.id == "pyscript" else ():
+                what = f"{path}, line {function.lineno}: {function.name}() is `async def`"
+                problems.add(f"[modules.{module.name}]", what, "Write `def`, without `await`.")
         except SyntaxError as error:
             where = f"{path}, line {error.lineno}" if error.lineno else str(path)
             problems.add(f"[modules.{module.name}]", f"{where}: {error.msg}")
@@ -51,6 +56,13 @@ def _script(bench: Bench, module: ModuleConfig) -> Path | None:
     name = getattr(module.settings, "script", None) or getattr(module.settings, "main", None)
     ours = module.type.id in {"pyscript", "python"}
     return bench.dir / name if ours and isinstance(name, str) else None
+
+
+def _coroutines(tree: ast.AST) -> Iterator[ast.AsyncFunctionDef]:
+    """Yield the functions that the run calls, and cannot, since they are coroutines."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.AsyncFunctionDef) and node.name in _CALLED:
+            yield node
 
 
 def _unknown_ports(tree: ast.AST, module: ModuleConfig, path: Path) -> Iterator[str]:

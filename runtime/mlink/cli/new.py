@@ -33,6 +33,8 @@ _KINDS = {
     "camera": "A package with a backend for cameras that mlink does not know, and its tests.",
 }
 _PACKAGES = ("module", "camera")
+_USUAL_BENCH = "led-follows-button"
+"""The example that `mlink new bench` copies."""
 
 
 class Service(enum.StrEnum):
@@ -58,9 +60,15 @@ def new(
     if not kind:
         _list_kinds(examples)
         return
+    if kind == "bench" and _USUAL_BENCH in examples:
+        typer.echo(f"a closed loop; other benches: {', '.join(sorted(examples))}, script, test")
+        kind = _USUAL_BENCH
     if kind not in _KINDS and kind not in examples:
         known = [*_KINDS, *examples]
         raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, known, "kinds"))
+    if not name:
+        remedy = f"Give one: mlink new {kind} NAME."
+        raise BenchError(f"'' cannot be the name of the new folder of '{kind}'", remedy=remedy)
     _check_name(name, kind)
     folder = Path(name)
     if kind in _KINDS:

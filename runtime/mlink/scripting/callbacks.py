@@ -24,6 +24,12 @@ def check_function(function: object, what: str, *arguments: str) -> None:
     wanted = f"a function {_example(function, arguments)}"
     if not callable(function):
         raise SyntalosPyError(f"{what} must be {wanted}, not {type(function).__name__}")
+    if inspect.iscoroutinefunction(function):
+        name = getattr(function, "__name__", "it")
+        raise SyntalosPyError(
+            f"{what} must be {wanted}, and {name} is `async def`: write `def`, without `await`; "
+            "syl.wait(msec) waits, and lets inputs be handled"
+        )
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -6,6 +6,8 @@ left out, since the user cannot change anything there.
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import functools
 import linecache
 import signal
@@ -16,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from mlink.errors import MlinkError, ScriptError
+from mlink.proposals import nearest
 from mlink.refusals import text_of
 
 _RUNTIME = Path(__file__).resolve().parents[2]
@@ -93,11 +96,31 @@ def _described(error: BaseException) -> tuple[str, str]:
         ours = error.__cause__
         text = text.removesuffix(str(ours).removeprefix(ours.message))
         remedy = ours.remedy or remedy
+    if (close := _misspelt(error)) is not None:
+        remedy = f"Did you mean '{close}'?"
+    elif isinstance(error, ModuleNotFoundError):
+        remedy = (
+            "Correct the name, or install its package for the Python that runs mlink: "
+            f"{sys.executable} -m pip install …"
+        )
     lines = [f"{name}: {text}" if text else name]
     notes = getattr(error, "__notes__", None)
     if isinstance(notes, list):
         lines += [note for note in notes if isinstance(note, str)]
     return "\n  ".join(lines), remedy
+
+
+def _misspelt(error: BaseException) -> str | None:
+    """Return the known name that an unknown one of an AttributeError or NameError is near to."""
+    known: list[str] = []
+    with contextlib.suppress(Exception):  # a user's object may have any `__dir__`
+        if isinstance(error, AttributeError):
+            known = [each for each in dir(error.obj) if each[:1] != "_"]
+        elif isinstance(error, NameError) and error.__traceback__ is not None:
+            *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+            known = [*frame.f_locals, *frame.f_globals, *dir(builtins)]
+        return nearest(getattr(error, "name", None) or "", known)
+    return None
 
 
 def _cause(error: BaseException) -> BaseException | None:

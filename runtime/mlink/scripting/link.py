@@ -70,6 +70,8 @@ class ScriptLink:
         self._pins_out = dict(zip((port.id for port in commands), names, strict=True))
         self._pins_in = dict(zip((port.id for port in readings), names, strict=False))
         self._shared_pins = shared
+        self.waited = False
+        """Whether the script has waited by its link, which lets items be handled."""
         for input_port in context.inputs.values():
             self.add_input(input_port, (declared or {}).get(input_port.id, ""))
         for output_port in context.outputs.values():
@@ -149,6 +151,7 @@ class ScriptLink:
 
         How far such a loop comes in the time until then depends on the machine.
         """
+        self.waited = True
         if not self._context.stop_asked:
             return
         self._waits_after_stop += 1
@@ -193,6 +196,16 @@ class ScriptLink:
                 raise
             # Between prepare() and start() no caller would report the exception.
             self._context.fail(script_error(error, "a delayed call"))
+
+    def hint_without_wait(self) -> None:
+        """Send a hint when run() never waited: inputs and delayed calls had to wait for its end."""
+        if self.waited or self._context.running:
+            return
+        if any(port.on_item is not None for port in self._context.inputs.values()):
+            self._context.hint(
+                "run() never waited, so no item was handled before it returned: call syl.wait(1) "
+                "or syl.await_data(…) in its loop"
+            )
 
     def hint(self) -> None:
         """Send hints on handles without a mode and on callbacks that nothing can call."""

@@ -115,6 +115,8 @@ class ScriptModule(Module[ScriptSettings]):
             self.context.serve()
         else:
             self._call("run")
+            if self._link is not None:
+                self._link.hint_without_wait()
 
     def stop(self) -> None:
         """Call the function `stop` of the script; after that none of its functions is called.
