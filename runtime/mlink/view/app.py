@@ -164,7 +164,7 @@ def _recorded(library: Library) -> Endpoint:
         ask = Ask(
             what,
             given.get("stream", ""),
-            *(_number(given.get(key, "0")) for key in ("begin", "end", "most")),
+            *(whole_number(given.get(key, "0")) for key in ("begin", "end", "most")),
         )
         data = await library.reader(given.get("of", ".")).ask(ask)
         kind = "application/octet-stream" if what == "picture" else "application/json"
@@ -173,7 +173,12 @@ def _recorded(library: Library) -> Endpoint:
     return recorded
 
 
-def _number(text: str) -> int:
+def whole_number(text: str) -> int:
+    """Return a parameter of a request as a number, at most 2^53.
+
+    Raises:
+        MlinkError: It is none.
+    """
     try:
         return max(-_FARTHEST_USEC, min(int(text), _FARTHEST_USEC))
     except ValueError:

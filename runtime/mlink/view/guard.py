@@ -89,7 +89,10 @@ class Guard:
         """
         if origin is None:
             return not needed
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         return parts.scheme == ("https" if self._secure else "http") and self.is_host(parts.netloc)
 
     def role_of(self, token: str) -> Role | None:

@@ -158,6 +158,7 @@ class Home:
         self._listening: dict[int, asyncio.Server] = {}
         self._sockets = Path(tempfile.mkdtemp(prefix="mlink-view-"))
         self._count = 0
+        self._starting = 0
         self._started_s: deque[float] = deque(maxlen=_MOST_STARTS)
         self._turn = asyncio.Semaphore(_COMMANDS)
         self._starters = ThreadPoolExecutor(_COMMANDS + 1, "starter")
@@ -250,7 +251,7 @@ class Home:
         start = await request_of(request, self._guard, Start)
         if not _BENCH.search(_text(self._library.path(start.bench))):
             raise MlinkError(f"'{start.bench}' is no bench")
-        if self.lasting >= _MOST_RUNS:
+        if self.lasting + self._starting >= _MOST_RUNS:
             raise MlinkError(f"{_MOST_RUNS} runs last already", remedy="Stop one of them first.")
         now_s = asyncio.get_running_loop().time()
         if len(self._started_s) == _MOST_STARTS and now_s - self._started_s[0] < _STARTS_S:
@@ -275,7 +276,6 @@ class Home:
             raise MlinkError("there is a character in it that no argument can have")
         self._forget()
         loop, state = asyncio.get_running_loop(), RunState()
-        self._listening[number] = await state.listen(str(socket))
 
         def start_it() -> Run:
             def ended() -> None:
@@ -284,7 +284,12 @@ class Home:
 
             return Run(number, start.bench, arguments, self._library.root, state, ended)
 
-        self._runs[number] = await loop.run_in_executor(self._starters, start_it)
+        self._starting += 1
+        try:
+            self._listening[number] = await state.listen(str(socket))
+            self._runs[number] = await loop.run_in_executor(self._starters, start_it)
+        finally:
+            self._starting -= 1
         return as_json({"number": number})
 
     def _forget(self) -> None:

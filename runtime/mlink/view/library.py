@@ -37,8 +37,8 @@ class Library:
         """
         name, path = PurePosixPath(of), self.root
         try:
-            if name.is_absolute() or ".." in name.parts or "\0" in of:
-                raise OSError
+            if name.is_absolute() or ".." in name.parts or "\0" in of or str(name) != of:
+                raise OSError  # each has one name, by which its reader and its works are found
             for part in (*name.parts, *([needs] if needs else [])):
                 path = path / part
                 if stat.S_ISLNK(path.lstat().st_mode):
@@ -53,19 +53,24 @@ class Library:
         """Return the reader of a recording.
 
         Raises:
-            MlinkError: There is no such recording.
+            MlinkError: There is no such recording, or too many are being read.
         """
         path = self.path(of, needs=MANIFEST)
-        reader = self._readers.pop(of, None) or Reader(path)
-        self._readers[of] = reader
-        while len(self._readers) > _MOST_READERS:
-            self._readers.pop(next(iter(self._readers))).close()
+        reader = self._readers.pop(of, None)
+        if reader is None and len(self._readers) >= _MOST_READERS:
+            idle = next((name for name, each in self._readers.items() if not each.is_busy), None)
+            if idle is None:
+                raise MlinkError(
+                    f"{_MOST_READERS} recordings are being read already", remedy="Try again."
+                )
+            self._readers.pop(idle).close()
+        self._readers[of] = reader = reader or Reader(path)
         return reader
 
     def forget(self, of: str) -> None:
         """End the reader of a recording that has changed; its next question has another one."""
         if reader := self._readers.pop(of, None):
-            reader.close()
+            reader.retire()
 
     def close(self) -> None:
         """End all readers."""

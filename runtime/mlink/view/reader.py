@@ -56,6 +56,13 @@ class Reader:
         self._path = path
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = asyncio.Lock()
+        self._asking = 0
+        self._is_last = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question waits for its answer."""
+        return self._asking > 0
 
     async def ask(self, ask: Ask) -> bytes:
         """Return the answer to a question.
@@ -63,12 +70,18 @@ class Reader:
         Raises:
             MlinkError: The recording cannot be read, or takes too long.
         """
-        async with self._turn:
-            answering = asyncio.create_task(asyncio.to_thread(self._answer, ask))
-            done, _ = await asyncio.wait({answering}, timeout=LIMIT_S)
-            if not done:
-                self.close()  # ends the thread, too
-            answer = await answering
+        self._asking += 1
+        try:
+            async with self._turn:
+                answering = asyncio.create_task(asyncio.to_thread(self._answer, ask))
+                done, _ = await asyncio.wait({answering}, timeout=LIMIT_S)
+                if not done:
+                    self.close()  # ends the thread, too
+                answer = await answering
+        finally:
+            self._asking -= 1
+            if self._is_last and not self._asking:
+                self.close()
         if not done:
             answer = Answer(error=f"reading the recording took more than {LIMIT_S:g} s")
         if answer is None:
@@ -99,6 +112,12 @@ class Reader:
             return msgspec.msgpack.decode(data, type=Answer)
         except (OSError, ValueError):  # it has ended, or `close` was quicker
             return None
+
+    def retire(self) -> None:
+        """End the process when the last question that waits is answered."""
+        self._is_last = True
+        if not self._asking:
+            self.close()
 
     def close(self) -> None:
         """End the process; the next question starts another one."""

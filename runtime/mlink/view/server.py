@@ -71,6 +71,7 @@ def make_server(app: Any, address: Address) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # who gave a command is recorded: no request may say who it is
             date_header=False,
             lifespan="off",
             ws_max_size=_LONGEST_REQUEST,

@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from mlink.errors import MlinkError, StorageError
 from mlink.storage.failures import storage_errors
-from mlink.view.app import Pages, as_json, request_of
+from mlink.view.app import Pages, as_json, request_of, whole_number
 from mlink.view.archive import Head
 from mlink.view.guard import Guard
 from mlink.view.library import MANIFEST, Library
@@ -163,6 +163,8 @@ class Works:
         self._guard = guard
         self._out = out
         self._works: dict[int, Work] = {}
+        self._beginning: list[str] = []
+        """Recordings of works whose process is being started."""
         self._serving: set[asyncio.Task[None]] = set()
         self._count = self._downloads = 0
 
@@ -192,8 +194,8 @@ class Works:
     async def _begin(self, request: Request) -> Response:
         begin = await request_of(request, self._guard, Begin)
         path = self._library.path(begin.of, needs=MANIFEST)
-        lasting = [work for work in self._works.values() if work.lasts]
-        if len(lasting) >= _MOST_WORKS or any(work.begin.of == begin.of for work in lasting):
+        lasting = [work.begin.of for work in self._works.values() if work.lasts] + self._beginning
+        if len(lasting) >= _MOST_WORKS or begin.of in lasting:
             what = f"{_MOST_WORKS} at a time, and one of a recording"
             raise MlinkError(f"this page does {what}", remedy="Wait, or cancel one.")
         number = self._count = self._count + 1
@@ -203,7 +205,11 @@ class Works:
             arguments += [f"--to={begin.form}", f"--out={out}"]
         elif begin.what == "verify" and begin.decode:
             arguments.append("--decode")
-        process = await _process("mlink", *arguments, errors=PIPE)
+        self._beginning.append(begin.of)
+        try:
+            process = await _process("mlink", *arguments, errors=PIPE)
+        finally:
+            self._beginning.remove(begin.of)
         work = self._works[number] = Work(number, begin, out, process)
         serving = asyncio.create_task(self._serve(work))
         self._serving.add(serving)
@@ -247,7 +253,7 @@ class Works:
         if request.method != "GET":
             return PlainTextResponse("a download is asked for by GET\n", 405)
         if "work" in given:
-            work = self._works.get(int(given["work"]) if given["work"].isdecimal() else 0)
+            work = self._works.get(whole_number(given["work"]))
             if work is None or work.lasts or work.out is None:
                 raise MlinkError("this export is not there", remedy="Export it again.")
             path, part = work.out, ""

@@ -64,7 +64,15 @@ def test_other_hosts_are_refused(guard, host):
 
 @pytest.mark.parametrize(
     "origin",
-    ["null", "http://evil.example", "https://localhost:8080", "http://localhost:8081", "file://"],
+    [
+        "null",
+        "http://evil.example",
+        "https://localhost:8080",
+        "http://localhost:8081",
+        "file://",
+        "http://[",
+        "http://localhost:8080@evil.example",
+    ],
 )
 def test_other_origins_are_refused(guard, origin):
     assert not guard.is_origin(origin, needed=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 
 import msgspec
 import pytest
 
 from mlink.errors import MlinkError
 from mlink.view.library import Library
-from mlink.view.reader import Ask, Reader
+from mlink.view.reader import Answer, Ask, Reader
 from tests.support.recorded.recordings import closed_recording
 
 
@@ -27,7 +28,22 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "of", ["../outside", "/etc", "link", "b", "a/../../outside", "a\0", "none", "a/manifest.toml"]
+    "of",
+    [
+        "../outside",
+        "/etc",
+        "link",
+        "b",
+        "a/../../outside",
+        "a\0",
+        "none",
+        "a/manifest.toml",
+        "./a",
+        "a/",
+        "a//",
+        "b/../a",
+        "",
+    ],
 )
 def test_nothing_outside_of_the_folder_is_named(folder, of):
     with pytest.raises(MlinkError, match="in the folder of this page"):
@@ -43,6 +59,32 @@ def test_a_recording_is_read_by_one_process_at_a_time_and_few_stay(folder):
         (folder / str(number) / "manifest.toml").write_text("")
         library.reader(str(number))
     assert library.reader("a") is not first
+
+
+def test_a_reader_that_is_busy_is_not_ended_for_another_recording(tmp_path, monkeypatch):
+    for name in "abcde":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.toml").write_text("")
+    go = threading.Event()
+
+    def answer(_reader, ask):
+        assert go.wait(60)
+        return Answer(ask.what.encode())
+
+    monkeypatch.setattr(Reader, "_answer", answer)
+
+    async def ask():
+        library = Library(tmp_path)
+        asking = [asyncio.create_task(library.reader(each).ask(Ask(each))) for each in "abcd"]
+        await asyncio.sleep(0)
+        with pytest.raises(MlinkError, match="4 recordings are being read already"):
+            library.reader("e")
+        library.forget("a")  # it was repaired meanwhile
+        assert library.reader("e")
+        go.set()
+        return await asyncio.gather(*asking)
+
+    assert asyncio.run(ask()) == [b"a", b"b", b"c", b"d"]
 
 
 def test_a_reader_answers_and_survives_its_process(tmp_path):

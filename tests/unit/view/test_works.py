@@ -96,6 +96,24 @@ def test_two_works_last_at_a_time_and_one_of_a_recording(tmp_path, monkeypatch):
     assert (first["canceled"], first["what"]) == (True, "verify")
 
 
+def test_works_that_are_begun_at_the_same_moment_count_too(tmp_path, monkeypatch):
+    async def act(works):
+        begun = [works._begin(request({"of": of, "what": "verify"})) for of in "aabc"]
+        return await asyncio.gather(*begun, return_exceptions=True)
+
+    found = with_works(tmp_path, monkeypatch, SLEEPS, act)
+    assert [isinstance(each, MlinkError) for each in found] == [False, True, False, True]
+
+
+def test_a_number_that_is_none_names_no_export(tmp_path, monkeypatch):
+    async def act(works):
+        for number in ("9" * 5000, "", "²", "7"):
+            with pytest.raises(MlinkError, match="not there|no whole number"):
+                await works._download(request(work=number))
+
+    with_works(tmp_path, monkeypatch, SLEEPS, act)
+
+
 def test_a_canceled_export_leaves_no_folder_and_takes_none_that_is_there(tmp_path, monkeypatch):
     (tmp_path / "a-csv").mkdir()
 
