@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -51,6 +51,10 @@ _ACTS_PER_S = 20
 _WAITING_ACTS = 200
 
 
+_Number = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+_Text = Annotated[str, msgspec.Meta(max_length=300)]
+
+
 class Watch(msgspec.Struct, tag="watch", tag_field="kind"):
     """Show pictures of these streams: name → greatest width in pixels; of no others."""
 
@@ -70,12 +74,12 @@ class StopRun(msgspec.Struct, tag="stop", tag_field="kind"):
 class Command(msgspec.Struct, tag="act", tag_field="kind"):
     """Command a module: the fields of `messages.Act`, without who gives it."""
 
-    target: str
-    command: str
-    line: int = 0
-    value: int = 0
-    duration_usec: int = 0
-    text: str = ""
+    target: _Text
+    command: _Text
+    line: _Number = 0
+    value: _Number = 0
+    duration_usec: _Number = 0
+    text: _Text = ""
 
 
 Request = Watch | Shown | StopRun | Step | Look | Command
@@ -271,6 +275,6 @@ class Client:
             refused = f"more than {_ACTS_PER_S} commands in a second"
         else:
             self._acts_s.append(now_s)
-            refused = self._state.act(act)
-        if refused:
+            refused = ""
+        if refused := self._state.act(act, refused):
             self._acts.append(Acted(act, self._time_usec, refused=refused))

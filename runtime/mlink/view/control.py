@@ -17,7 +17,7 @@ from mlink.types import (
     LineCommandKind,
     LineModeFlags,
 )
-from mlink.view.messages import Act, Acted
+from mlink.view.messages import Act, Acted, RefusedActs
 
 DATASET: Final = "view-commands"
 _FILE: Final = "commands.csv"
@@ -80,6 +80,13 @@ class Control:
         self._waiting[act.target][self._numbers[act.target]] = acted
         self._numbers[act.target] += 1
 
+    def refused(self, acts: RefusedActs) -> None:
+        """Record commands that the program refused; their pages have their answer."""
+        more = f" (and {acts.count - 1} more before)" if acts.count > 1 else ""
+        self._record(Acted(acts.act, self._context.clock.now_usec()), acts.refused + more)
+        self._count += acts.count - 1
+        self._refused += acts.count - 1
+
     def answered(self, target: str, row: list[str]) -> None:
         """Take the answer of a module: number of the command, time in µs, why it was refused."""
         number, taken_usec, refusal = row
@@ -108,16 +115,19 @@ class Control:
             self._table.close()
 
     def _conclude(self, acted: Acted, refusal: str) -> None:
+        acted.refused = refusal
+        self._record(acted, refusal)
+        self._answer(acted)
+
+    def _record(self, acted: Acted, refusal: str) -> None:
         self._count += 1
         self._refused += bool(refusal)
-        acted.refused = refusal
         act = acted.act
         if self._table is not None:
             taken = "" if acted.taken_usec is None else str(acted.taken_usec)
             text = f"{act.command} {act.text}".strip()
             cells = (act.target, text, act.line, act.value, act.duration_usec, act.by, refusal)
             self._table.add(str(acted.sent_usec), taken, *map(str, cells))
-        self._answer(acted)
 
     def _command(self, act: Act) -> LineCommand | ControlCommand:
         """Return the command for an input.

@@ -28,7 +28,7 @@ from mlink.types import (
 )
 from mlink.view.control import Control
 from mlink.view.line import Line
-from mlink.view.messages import Act, Batch, FeedBegins, Items, Want
+from mlink.view.messages import Act, Batch, FeedBegins, Items, RefusedActs, Want
 from mlink.view.picture import make_picture
 from mlink.view.thin import plain, thinned
 
@@ -191,6 +191,8 @@ class FeedModule(Module[TapSettings]):
         for message in self._line.receive():
             if isinstance(message, Act):
                 self._control.act(message)
+            elif isinstance(message, RefusedActs):
+                self._control.refused(message)
             elif isinstance(message, Want) and message.stream in self.context.inputs:
                 self._wanted.setdefault(message.stream, set()).add(message.width)
 

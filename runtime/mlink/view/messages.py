@@ -262,6 +262,16 @@ class Acted(_Message):
     """Why it was refused; "" where it was not."""
 
 
+class RefusedActs(_Message):
+    """Commands that the program refused before the run; to the feed, which records them."""
+
+    act: Act
+    """The newest one."""
+    refused: str
+    count: int = 1
+    """How many they are."""
+
+
 class Batch(_Message):
     """What has come since the last batch."""
 
@@ -341,7 +351,7 @@ class Look(_Message, tag="look"):
 FromRun: TypeAlias = (
     Begins | Status | LogLine | Ended | Gone | FeedBegins | Batch | Picture | Acted | Stood | Looked
 )
-ToRun: TypeAlias = Stop | Want | Act | Step | Look
+ToRun: TypeAlias = Stop | Want | Act | RefusedActs | Step | Look
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_run: msgspec.msgpack.Decoder[FromRun] = msgspec.msgpack.Decoder(FromRun)

@@ -25,6 +25,7 @@ from mlink.view.messages import (
     LogLine,
     Look,
     Picture,
+    RefusedActs,
     ShownBench,
     Status,
     Step,
@@ -43,6 +44,9 @@ KEPT_LINES = 2_000
 _KEPT_ACTS = 200
 _ACTS_PER_S = 50
 """Commands of all pages together."""
+NOTE_S = 0.1
+"""Commands that are refused within this time are one row of the recording: who floods a page fills
+no disk."""
 _WAIT_FOR_PICTURE_S = 3.0
 """After this time a picture is asked for again: the feed may have had no frame."""
 _RUN_BEHIND = 1 << 20
@@ -93,6 +97,10 @@ class RunState:
         self.log: deque[LogLine] = deque(maxlen=KEPT_LINES)
         self.acts: deque[Acted] = deque(maxlen=_KEPT_ACTS)
         self._acts_s: deque[float] = deque(maxlen=_ACTS_PER_S)
+        self._refused = 0
+        """Commands that were refused here since the feed was told."""
+        self._last_refused: tuple[Act, str] | None = None
+        self._noting: asyncio.TimerHandle | None = None
         self.lost_contact = False
         """Whether the run's connection has ended without a result: it was killed."""
         self.histories: dict[str, History] = {}
@@ -193,15 +201,40 @@ class RunState:
         self._is_stepping = isinstance(request, Step)
         return ""
 
-    def act(self, act: Act) -> str:
-        """Pass a command of a page on to the feed; return why that is refused, or ""."""
+    def act(self, act: Act, refused: str = "") -> str:
+        """Pass a command of a page on to the feed, which records also a refused one.
+
+        Args:
+            act: The command.
+            refused: Why its page may not give it; "" where it may.
+
+        Returns:
+            Why it is refused; "" where it is not.
+        """
+        if refused := refused or self._refusal():
+            self._refused += 1
+            self._last_refused = act, refused
+            if self._noting is None and self.bench is not None and self.bench.targets:
+                self._noting = asyncio.get_running_loop().call_later(NOTE_S, self._note)
+            return refused
+        return "" if self._send(self._feed, act) else "the run has not begun, or has ended"
+
+    def _note(self) -> None:
+        """Let the feed record the commands that were refused since the last time, as one row."""
+        self._noting = None
+        if self._last_refused is not None:
+            act, refused = self._last_refused
+            self._send(self._feed, RefusedActs(act, refused, self._refused))
+            self._refused, self._last_refused = 0, None
+
+    def _refusal(self) -> str:
         if self.bench is None or not self.bench.targets:
             return (self.bench and self.bench.no_control) or "the run cannot be commanded"
         now_s = asyncio.get_running_loop().time()
         if len(self._acts_s) == _ACTS_PER_S and now_s - self._acts_s[0] < 1.0:
             return f"more than {_ACTS_PER_S} commands in a second"
         self._acts_s.append(now_s)
-        return "" if self._send(self._feed, act) else "the run has not begun, or has ended"
+        return ""
 
     def snapshot(self) -> dict[str, Any]:
         """Return all that a page needs at first, in plain values."""

@@ -102,7 +102,9 @@ def test_commands_stand_beside_those_of_a_script_and_nothing_of_a_page_ends_the_
     lines = (folder / "view-commands/commands.csv").read_text().splitlines()
     rows = list(csv.reader(lines, delimiter=";"))[1:]
     assert len([row for row in rows if row[2] == "board.fmctl" and row[1]]) == by_hand["received"]
-    assert not any(row[7].startswith("guest") for row in rows)
+    refused = [row[8] for row in rows if row[7].startswith("guest")]
+    assert refused == ["this page may only look"]
+    assert any("in a second" in row[8] for row in rows)
     (pulse,) = (row for row in rows if row[3] == "pulse")
     assert pulse[8] == ""
     with recording.open(folder) as found:

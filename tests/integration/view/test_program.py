@@ -54,7 +54,7 @@ class Page:
 
 @contextmanager
 def page_of(shown: Shown, url: str = "") -> Iterator[Page]:
-    headers = {"Cookie": shown.cookie(url)}
+    headers = {"Cookie": shown.cookie(url), "X-Forwarded-For": "192.0.2.1"}  # no proxy is known
     address = shown.origin.replace("http", "ws", 1) + "/live/1"
     with connect(
         address, additional_headers=headers, origin=shown.origin, max_size=None, ping_interval=None,

@@ -17,7 +17,7 @@ from mlink.types import (
     LineModeFlags,
 )
 from mlink.view.control import Control
-from mlink.view.messages import Act
+from mlink.view.messages import Act, RefusedActs
 from tests.support.fake_context import FakeContext
 
 BOARD, CAM = "board.fmctl", "cam.control-in"
@@ -139,6 +139,16 @@ def test_each_is_recorded_with_its_times_who_gave_it_and_its_answer(joined):
         ["1000", "1250", BOARD, "high", "8", "0", "0", by, ""],
         ["1000", "1300", BOARD, "low", "99", "0", "0", by, "there is no line 99"],
     ]
+
+
+def test_what_the_program_refused_is_recorded_with_its_number_and_answered_by_it(joined):
+    act = Act(BOARD, "high", 8, by="guest at 1.2.3.4")
+    joined.control.refused(RefusedActs(act, "this page may only look", 7))
+    joined.control.finish()
+    assert joined.answers == []
+    assert joined.context.reports == {"commands": 7, "commands_refused": 7}
+    ((*_, by, why),) = joined.rows()
+    assert (by, why) == ("guest at 1.2.3.4", "this page may only look (and 6 more before)")
 
 
 def test_a_module_that_answers_nothing_gets_fifty_and_none_of_them_is_forgotten(joined):

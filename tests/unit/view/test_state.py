@@ -21,7 +21,7 @@ from mlink.view.messages import (
     ToRunBuffer,
     Want,
 )
-from mlink.view.state import KEPT_ITEMS, KEPT_LINES, RunState
+from mlink.view.state import KEPT_ITEMS, KEPT_LINES, NOTE_S, RunState
 
 
 class Writer:
@@ -64,6 +64,22 @@ def test_all_pages_together_send_fifty_commands_a_second(state, commanded):
     refused = acts(state, 60)
     assert refused == [""] * 50 + ["more than 50 commands in a second"] * 10
     assert len(commanded.messages) == 50
+
+
+def test_commands_that_pages_may_not_give_reach_the_recording_as_one_with_their_number(
+    state, commanded
+):
+    async def refuse():
+        for line in range(5):
+            state.act(Act("board.fmctl", "high", line), "this page may only look")
+        await asyncio.sleep(2 * NOTE_S)
+        state.act(Act("board.fmctl", "low"), "this page may only look")
+        await asyncio.sleep(2 * NOTE_S)
+
+    asyncio.run(refuse())
+    first, second = commanded.messages
+    assert (first.act.line, first.count, first.refused) == (4, 5, "this page may only look")
+    assert (second.act.command, second.count) == ("low", 1)
 
 
 def test_commands_to_a_run_that_takes_none_or_has_ended_are_refused(state):

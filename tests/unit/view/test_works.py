@@ -108,7 +108,7 @@ def test_works_that_are_begun_at_the_same_moment_count_too(tmp_path, monkeypatch
 def test_a_number_that_is_none_names_no_export(tmp_path, monkeypatch):
     async def act(works):
         for number in ("9" * 5000, "", "²", "7"):
-            with pytest.raises(MlinkError, match="not there|no whole number"):
+            with pytest.raises(MlinkError, match=r"not there|no whole number"):
                 await works._download(request(work=number))
 
     with_works(tmp_path, monkeypatch, SLEEPS, act)
