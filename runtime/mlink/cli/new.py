@@ -23,6 +23,9 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 _LINK_OUT = re.compile(rb"\[([^]]*)\]\(\.\./[^)]*\)")
 """A link of a page to what is not copied with it."""
 
+_OF_THE_CLONE = re.compile(rb"`make demo`, or with |^ *make demo .*\n", re.MULTILINE)
+"""Commands that exist in a clone alone."""
+
 _TEMPLATES = Path(__file__).parent / "templates"
 """Their files end in .txt, so that no tool takes them for code of mlink."""
 
@@ -75,6 +78,8 @@ def new(
         files = _from_template(kind, name, folder)
     else:
         files = _copy_of(examples[kind], folder)
+    if kind not in _PACKAGES:  # whose own types no schema knows before they are installed
+        files = _with_schema(files, folder)
     has_tests = any(path.name.startswith("test_") for path in files)
     if ci is not None:
         if not has_tests or kind in _PACKAGES:
@@ -100,6 +105,19 @@ def _from_template(kind: str, name: str, folder: Path) -> dict[Path, bytes]:
         place = str(path.relative_to(_TEMPLATES / kind)).removesuffix(".txt")
         files[folder / _filled(place, name)] = _filled(path.read_text(), name).encode()
     return files
+
+
+def _with_schema(files: Mapping[Path, bytes], folder: Path) -> dict[Path, bytes]:
+    """Return the files with a schema, by which editors complete and explain keys of the bench."""
+    from mlink.catalog import module_types
+    from mlink.cli.output import as_json
+    from mlink.cli.setting_docs import bench_schema
+
+    bench = folder / "bench.toml"
+    line = b"#:schema bench.schema.json\n"  # the whole line, for Taplo
+    types = sorted(set(module_types().values()), key=lambda type_: type_.id)
+    schema = as_json(bench_schema(types)) + b"\n"
+    return {**files, bench: line + files[bench], folder / "bench.schema.json": schema}
 
 
 def _filled(text: str, name: str) -> str:
@@ -142,6 +160,7 @@ def _copy_of(example: Path, folder: Path) -> dict[Path, bytes]:
         place = path.relative_to(example)
         if path.is_file() and "__pycache__" not in place.parts and path.name[0] != ".":
             data = path.read_bytes().replace(b".venv/bin/", b"")
+            data = _OF_THE_CLONE.sub(b"", data)
             data = _LINK_OUT.sub(rb"\1", data)
             data = data.replace(f"hil/benches/{example.name}".encode(), str(folder).encode())
             if str(place) == "bench.toml":

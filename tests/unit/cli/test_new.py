@@ -115,7 +115,8 @@ def test_an_example_bench_is_copied_with_the_new_name(
     assert bench.name == "mine"
     assert any(device.startswith("virtual:") for device in bench.devices.values())
     texts = [path.read_text() for path in Path("mine").rglob("*") if path.is_file()]
-    for gone in ("hil/benches", ".venv/", "(../", f'"{kind}"'):
+    assert Path("mine/bench.toml").read_text().startswith("#:schema bench.schema.json\n")
+    for gone in ("hil/benches", ".venv/", "(../", f'"{kind}"', "make demo"):
         assert not [text for text in texts if gone in text]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -57,6 +58,16 @@ def test_modules_of_one_type_explain_their_settings():
 @pytest.mark.parametrize("path", sorted(ROOT.glob("hil/benches/*/bench.toml")), ids=str)
 def test_the_example_benches_fit_the_schema(check, path):
     check(path.read_text())
+
+
+@pytest.mark.parametrize("kind", ["script", "test", "bench"])
+def test_a_new_bench_brings_the_schema_that_it_fits(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["new", kind, "mine"]).exit_code == 0
+    schema = json.loads(Path("mine/bench.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(
+        tomllib.loads(Path("mine/bench.toml").read_text())
+    )
 
 
 @pytest.mark.parametrize(
