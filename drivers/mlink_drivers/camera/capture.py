@@ -355,7 +355,7 @@ class CaptureThread:
         missing = max(0, missing)
         beyond_nsec = interval_nsec - missing * self._rate.period_nsec
         # Where the numbers explain the interval, also at another rate than the nominal one, it has
-        # as many periods as they say.
+        # as many periods as they count.
         self._rate.add(max(beyond_nsec, interval_nsec // (missing + 1)))
         self._lose_inferred()
 

@@ -58,7 +58,7 @@ class Bench:
     storage: Storage = field(default_factory=Storage)
     """Where its runs are recorded, unless a run has its own."""
     view_control: bool = False
-    """Whether the page of a run may command its modules, unless a run says otherwise."""
+    """Whether the page of a run may command its modules, unless an option overrides it."""
     subjects: tuple[Subject, ...] = ()
     """Those of which a run takes one; then there is no `subject` before that."""
 

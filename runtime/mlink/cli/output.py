@@ -78,10 +78,10 @@ def progress_lines(wanted: bool) -> Progress:
     """Return what prints a line on stderr for each part of a work, "2 of 7: verify video"."""
     from mlink.recording.progress import quiet
 
-    def tell(text: str, number: int, count: int) -> None:
+    def show(text: str, number: int, count: int) -> None:
         typer.echo(f"{number} of {count}: {printable(text)}", err=True)
 
-    return tell if wanted else quiet
+    return show if wanted else quiet
 
 
 def counted(count: int, noun: str) -> str:

@@ -337,7 +337,7 @@ class Reporter:
         )
 
     def _sentences(self) -> list[str]:
-        """Return what modules say of their figures; a sentence that fails must not fail the run."""
+        """Return the modules' sentences about their figures; an error in one fails no run."""
         sentences = []
         for name, figures in self._in_bench_order(self._reports).items():
             module = self._bench.modules.get(name)

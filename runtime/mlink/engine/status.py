@@ -125,7 +125,7 @@ class RunResult:
     reports: dict[str, dict[str, float | str]] = field(default_factory=dict)
     """Figures that modules reported: module name → key → value."""
     sentences: list[str] = field(default_factory=list)
-    """What its modules say of the run (`ModuleType.sentence`), each as "module: what"."""
+    """The modules' sentences about the run (`ModuleType.sentence`), each as "module: what"."""
     hints: list[str] = field(default_factory=list)
     """What may be wrong in a run that succeeded, each as "module: what"."""
     error_messages: list[str] = field(default_factory=list)

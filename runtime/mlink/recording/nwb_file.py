@@ -164,7 +164,7 @@ def _beside_rate(nwb: Any, count: int) -> dict[str, int] | None:
     """Return what pictures in files of their own need beside a rate: their number.
 
     Older versions of pynwb have no place for it: then their times are written, of which
-    nwbinspector says that they are regular.
+    nwbinspector reports that they are regular.
     """
     known = "num_samples" in nwb.image.ImageSeries.__nwbfields__
     return {"num_samples": count} if known else None

@@ -124,7 +124,7 @@ class PulseLengths:
     """What a script's pulses become whose length Syntalos changes.
 
     Syntalos cuts lengths to whole ms; what is 0 then becomes 50 ms, and 4 s is the longest. Here a
-    pulse is as long as the command says, with a warning for the first one below 1 ms, unless
+    pulse has the length in the command, with a warning for the first one below 1 ms, unless
     `[bench] compat = "syntalos"`.
 
     Args:

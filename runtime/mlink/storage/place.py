@@ -51,7 +51,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flat_root: bool = False
     """Whether the folders are one: m7_2026-11-30_maze."""
     add_moniker: bool = False
-    """Whether the recording gets a nickname that people can say, made of its id."""
+    """Whether the recording gets a pronounceable nickname, made of its id."""
 
     def but(self, given: Mapping[str, Any]) -> Storage:
         """Return the same with other values, where they are not None; empty names are left out."""

@@ -148,7 +148,7 @@ class StoreReader:
             self._next = self._given_back = 0
         payload = os.pread(self.fd, size, self._next)
         if len(payload) != size:
-            raise StreamError(f"an item of {size} bytes is not where its record says")
+            raise StreamError(f"an item of {size} bytes is not at the place in its record")
         self._next += size
         if self._next - self._given_back >= _GIVE_BACK_BYTES:
             self._give_back(self._next - self._next % _PAGE_BYTES)

@@ -3,7 +3,7 @@
 An input has one source in a bench. A view that may command gets an input of its own beside it
 (`PortSpec.beside`), whose items the same handler takes, in the order of their arrival. Commands of
 the first source wait for nothing, and each stream keeps its own account. What the module refuses of
-a person ends no run: the answer says why.
+a person ends no run: the answer has the reason.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ def set_counter(
         kind: Edges that count; of an encoder all do. NONE removes the counter.
         period_msec: Time between two reports, in ms.
         second_pin: Line B of an encoder.
-        tag: Is in each report, to tell them from those of an earlier order; 0 to 127.
+        tag: Is in each report, to distinguish them from those of an earlier order; 0 to 127.
 
     Raises:
         ValueError: A pin is not in 0 to 127, or the period not in 0 to 16383.
@@ -289,7 +289,7 @@ def move_stepper(index: int, target: int, fastest: int, *, tag: int = 0) -> byte
         index: Number of the stepper.
         target: Position to move to, 32 bits with sign.
         fastest: Interval between two steps at the highest speed, in 1/256 tick.
-        tag: Is in the reports, to tell them from those of an earlier order; 0 to 127.
+        tag: Is in the reports, to distinguish them from those of an earlier order; 0 to 127.
 
     Raises:
         ValueError: A number does not fit into its field.

@@ -1,4 +1,4 @@
-"""Texts of mlink's firmware that say that a command was not executed."""
+"""Texts by which mlink's firmware reports that it has not executed a command."""
 
 from __future__ import annotations
 

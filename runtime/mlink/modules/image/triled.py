@@ -89,7 +89,7 @@ class TriLedModule(Module[ModuleSettings]):
         picture = shown(frame.view, bits, red=False)
         if picture.ndim == 2 or picture.shape[2] < 3:
             raise ModuleError(
-                "the frames are grey: three lights cannot be told apart",
+                "the frames are grey: the colours of three lights cannot be distinguished",
                 remedy="Choose a pixel_format with colours at the camera.",
             )
         picture = np.ascontiguousarray(picture[:, :, :3])

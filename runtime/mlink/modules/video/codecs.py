@@ -351,7 +351,7 @@ def pixel_plan(codec: Codec, kind: FrameKind, *, lossless: bool, bits: int = 16)
         kind: The kind.
         lossless: Whether nothing may be lost.
         bits: Bits of values of 16 that are used; a codec of 8 bits stores values scaled by them,
-            but not where 16 are used: that may be a source that does not tell.
+            but not where 16 are used: the source may not report its depth.
 
     Raises:
         ModuleError: It does not store them.
