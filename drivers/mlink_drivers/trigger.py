@@ -32,7 +32,7 @@ class BoardLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     line: int
     rate_hz: float = 0.0
-    """Of the train; 0: the line is an input."""
+    """Rate of the train; 0: the line is an input."""
     exposure_usec: int = 0
     """Width of a pulse of the train."""
     active_low: bool = False
@@ -111,7 +111,7 @@ class EdgeRow(_Row, frozen=True):
     edge: int = 0
     """Number of the edge, from 0; those of single pulses before a train are below 0."""
     period_usec: float = 0.0
-    """Of the train, in master time."""
+    """Period of the train in master time."""
     uncertainty_usec: int = 0
 
     def cells(self) -> list[str]:
@@ -135,4 +135,4 @@ class Answer(_Row, frozen=True):
     """How many; at the end the frames that were paired."""
     detail: str = ""
     delay_usec: int = 0
-    """Of frames, from their edge to the driver's time stamp."""
+    """Delay from a frame's edge to the driver's time stamp."""

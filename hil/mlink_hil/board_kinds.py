@@ -16,9 +16,9 @@ class BoardKind(NamedTuple):
     """A board of which there may be several on a bench."""
 
     name: str
-    """As in `virtual:uno` and in the names of firmware images."""
+    """The name in `virtual:uno` and in names of firmware images."""
     title: str
-    """As in messages, with its article."""
+    """The name in messages, with its article."""
     chip: str
     flash_bytes: int
     ram: tuple[int, int]

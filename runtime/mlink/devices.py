@@ -126,9 +126,9 @@ class PinLevel(NamedTuple):
 
     level: bool
     output: bool
-    """The chip drives it."""
+    """Whether the chip drives it."""
     driven: bool
-    """It is driven from outside."""
+    """Whether it is driven from outside."""
 
 
 class PinEdge(NamedTuple):

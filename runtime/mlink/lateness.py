@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 LATE_NS = 1_000_000
 """Delay from which something counts as late."""
 TOLERANCE_NS = 2_000_000
-"""By how much an interval may always be off."""
+"""Deviation of an interval that is always allowed."""
 _TOLERANCE_PART = 20
 _BITS = 6
 """Leading bits of a delay that are kept: quantiles are at most 3 % too low."""

@@ -29,7 +29,7 @@ EARLY_USEC: Final = 2000
 _FOLLOW: Final = 1 / 32
 """Share of a frame's deviation that the delay takes over."""
 _SHIFTED_USEC: Final = 3_000_000
-"""For so long frames are off by the same part when their delay has changed; it may also be the
+"""How long frames must be off by the same part to count as a changed delay; it may also be the
 chip's clock, whose estimate is corrected sooner."""
 _FREE_RUNNING: Final = 4
 """A camera with this many frames per single pulse before the train is not triggered by them."""

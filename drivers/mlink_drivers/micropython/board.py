@@ -157,7 +157,7 @@ class Output:
         self.ended = False
         """Whether the program has ended."""
         self.traceback = ""
-        """Of the exception that ended it; complete when `complete` is true."""
+        """Traceback of the exception that ended it; complete when `complete` is true."""
         self.complete = False
         self.too_long = 0
         """Lines that were too long: left out."""

@@ -17,10 +17,10 @@ class FromBoard(msgspec.Struct):
 
     dc: str = ""
     t_ms: int = 0
-    """Of "start-time": the board's clock, ms."""
+    """With "start-time": the board's clock in ms."""
     i: int = -1
     n: str = ""
-    """Of "new-out-port": number and id of an output."""
+    """With "new-out-port": number and id of an output."""
     p: int = -1
     d: list[Value] = []
     """Values for output number `p`."""

@@ -113,7 +113,7 @@ class Memory(_Request, frozen=True):
     address: int
     length: int
     flash: bool = False
-    """Of the flash; else of the data space (registers, I/O registers, RAM)."""
+    """Whether the flash is meant; else the data space (registers, I/O registers, RAM)."""
 
 
 class Reset(_Request, frozen=True):
@@ -235,7 +235,7 @@ class ReadReply(Reply, kw_only=True):
     output: bool
     """The board drives it."""
     driven: bool
-    """It is driven from outside."""
+    """Whether it is driven from outside."""
     cycle: int
     time_ns: int
 

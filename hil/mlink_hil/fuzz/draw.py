@@ -84,7 +84,7 @@ class Drawn(NamedTuple):
     """A setting as --set names it, or the name of a device."""
     value: Any
     option: str = ""
-    """Of a device string."""
+    """Option of a device string."""
 
     def __str__(self) -> str:
         name = f"{self.name} {self.option}" if self.option else self.name

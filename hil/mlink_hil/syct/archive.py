@@ -25,7 +25,7 @@ from mlink.errors import BenchError
 from mlink.storage.manifest import parse_toml
 
 _MOST_BYTES: Final = 64_000_000
-"""Of the whole archive, unpacked; modules store some 10 kB each."""
+"""Largest size of an unpacked archive; modules store some 10 kB each."""
 _MOST_MEMBERS: Final = 5_000
 _MEMBER: Final = re.compile(
     r"(?:\./)?(?:(?P<main>(?:main|subjects|experimenters|graph)\.toml)"

@@ -22,7 +22,7 @@ from mlink_hil.testing.verdicts import hidden_in_tracebacks
 __tracebackhide__ = hidden_in_tracebacks
 
 _PIN_UNCERTAINTY_USEC = 1
-"""Of a virtual board's edges: their cycle is known exactly, µs are rounded."""
+"""Uncertainty of a virtual board's edges: their cycle is known exactly, µs are rounded."""
 
 _COMMAND_TIMES = 3
 """A command to a tester takes effect within so many times the uncertainty of its readings: three

@@ -45,7 +45,7 @@ class Inside:
 
     sure: tuple[Event, ...]
     possible: tuple[Event, ...]
-    """Those that the uncertainty of the times leaves open; none of them is in `sure`."""
+    """Events that the uncertainty of the times leaves open; none of them is in `sure`."""
     unseen: Unseen | None = None
     """What else may have been there; None when all was seen."""
     cut: str = ""

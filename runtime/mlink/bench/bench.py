@@ -60,7 +60,7 @@ class Bench:
     view_control: bool = False
     """Whether the page of a run may command its modules, unless an option overrides it."""
     subjects: tuple[Subject, ...] = ()
-    """Those of which a run takes one; then there is no `subject` before that."""
+    """Subjects of which a run uses one; `subject` is empty until it is chosen."""
 
     def subject_of(self, subject_id: str, given: Subject | None = None) -> Subject:
         """Return the subject of a run, as `Subject.of_run` does, or the one of the list.

@@ -13,12 +13,12 @@ from mlink.worker_spec import MAX_DESCRIPTORS
 MAX_MODULES = 256
 """Each is a process with some 5 MB of its own; larger benches are not tested."""
 MAX_PORTS = 256
-"""Of one module: its description has to fit into one message."""
+"""Most ports of one module: its description has to fit into one message."""
 MAX_PORT_ID = 100
 """Characters."""
 
 _OWN_DESCRIPTORS = 3
-"""Of each worker: control channel, doorbell, pipe of its output."""
+"""Descriptors of each worker: control channel, doorbell, pipe of its output."""
 
 
 def too_many_modules(count: int, problems: Problems) -> bool:

@@ -37,7 +37,7 @@ class SubscriptionStatus:
     queue_limit: int = 0
     """Length of its queue in items; 0 while it is not known."""
     refused: int = 0
-    """Of the lost items, those that found its queue full."""
+    """How many of the lost items found its queue full."""
     not_taken: int = 0
     """After the run: items left in the queue of a module that failed or was not waited for."""
 

@@ -59,9 +59,9 @@ class Message(msgspec.Struct, omit_defaults=True):
     subject_group: Name = ""
     experiment_id: Name = ""
     ts_start_us: int | float | None = None
-    """Of start: when the controller's run began, µs of its system clock."""
+    """With start: when the controller's run began, µs of its system clock."""
     success: bool | None = None
-    """Of stop and ack."""
+    """With stop and ack: whether the run succeeded."""
     ack_for: Name = ""
     error: Text = ""
     mlink: Ours = msgspec.field(default_factory=Ours)

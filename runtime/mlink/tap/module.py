@@ -34,7 +34,7 @@ from mlink.types import (
 )
 
 _KEPT_FRAME_BYTES = 64 << 20
-"""Of each stream."""
+"""Most bytes of frames kept for each stream."""
 _JOIN_SEC = 5.0
 _WAIT_USEC = 10_000
 _DRAINED_EVERY_USEC = 20_000

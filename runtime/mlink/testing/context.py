@@ -28,7 +28,7 @@ _BUSY_USEC = 1_000
 """Time that such a call takes then, in µs; else a loop that never waits would never end."""
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
-"""As in a replay, no settings of the lab are changed."""
+"""Creation time of a test's run: as in a replay, modules change no settings of the lab."""
 
 _CALLS_AFTER_STOP = 1_000
 """Calls after the stop until the script is interrupted: it will not end by itself."""

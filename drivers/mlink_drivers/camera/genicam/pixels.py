@@ -44,7 +44,7 @@ class PixelFormat:
 
     name: str
     bits: int
-    """Of a value."""
+    """Used bits of a value."""
     channels: int
     """Values of a pixel in memory."""
     packing: str

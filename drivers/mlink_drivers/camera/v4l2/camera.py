@@ -37,7 +37,7 @@ from mlink_drivers.camera.v4l2.stream import BUFFERS, Buffer, PictureFormat, Vid
 RATE_TOLERANCE = 0.05
 _PROBES = 3
 _PICTURES_AT_MOST = 10
-"""So many of a camera's first pictures may be damaged."""
+"""How many of a camera's first pictures may be damaged."""
 _GRAB_SEC = 1.0
 _LASTING = ("usb:serial=", "usb:path=", "/dev/v4l/")
 """Beginnings of addresses that find the same camera again after it was unplugged."""

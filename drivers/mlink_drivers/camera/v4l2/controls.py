@@ -51,7 +51,7 @@ class Control:
 
     id: int
     name: str
-    """As in `v4l2-ctl --list-ctrls`: "exposure_time_absolute"."""
+    """The name in `v4l2-ctl --list-ctrls`: "exposure_time_absolute"."""
     kind: int
     minimum: int
     maximum: int

@@ -13,7 +13,7 @@ _BITS = 0xFFFF_FFFF
 _TOO_MANY = 0x8000_0000
 """A step as large as this is one back."""
 _PER_PERIOD, _SPARE = 10, 4
-"""So many frames per nominal period, and so many more, are taken for possible."""
+"""Most frames that are possible: this many per nominal period, plus the spare ones."""
 
 
 class FrameNumbers:

@@ -53,7 +53,7 @@ _SLOWEST = 0.001
 
 
 _FILLED = struct.Struct("=5I4xqq16xI")
-"""Of a v4l2_buffer: index, type, bytes used, flags, field, time in s and µs, sequence."""
+"""A v4l2_buffer: index, type, bytes used, flags, field, time in s and µs, sequence."""
 
 
 class PictureFormat(NamedTuple):

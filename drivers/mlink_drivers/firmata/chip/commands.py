@@ -38,7 +38,7 @@ from mlink_drivers.firmata.chip.session import ChipSession
 
 _LEAST_PULSE_TICKS: Final = 2
 _LONGEST_AHEAD_USEC: Final = 17 * 60_000_000
-"""Of a train: a time of the chip is the nearest one, within 17.9 minutes."""
+"""Longest time until a train begins: chip times are unique only within 17.9 minutes."""
 
 
 class ChipCommands:

@@ -139,9 +139,9 @@ class Stepper(msgspec.Struct, frozen=True):
 
     index: int
     flags: int
-    """Those of `StepperFlag`."""
+    """Flags of `StepperFlag`."""
     pull_up: bool
-    """Of the limits."""
+    """Whether the lines of the limits have pull-up resistors."""
     lines: tuple[int, ...]
     limits: tuple[int | None, int | None]
     acceleration: float

@@ -29,7 +29,7 @@ class SetStepper(msgspec.Struct):
     position: int
     moves: bool = False
     target: int = 0
-    """Of the last order to move, whose reports have this tag."""
+    """Target of the last order to move, whose reports have this tag."""
     tag: int = 0
 
 

@@ -21,7 +21,7 @@ class _Counter(msgspec.Struct):
     line: int
     order: Count
     levels: dict[int, int]
-    """Of its lines; without an entry until their first report."""
+    """Level of each line; no entry until its first report."""
     position: int = 0
     edges: int = 0
     missed: int = 0

@@ -17,7 +17,7 @@ from mlink_drivers.firmata.wire.protocol import I2CMode, PinMode
 
 _FLASH: Final = "Put mlink's firmware on the board (not a Leonardo): mlink flash DEVICE"
 _ANSWER_BYTES: Final = 6
-"""By how much an answer of mlink's firmware is longer than that of standard Firmata."""
+"""Bytes of an answer of mlink's firmware in addition to those of standard Firmata."""
 _KHZ: Final = range(31, 401)
 _USUAL_KHZ: Final = 100
 _OVERHEAD_NS: Final = 500_000

@@ -24,7 +24,7 @@ from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.protocol import PinMode
 
 _WIDEST_BITS: Final = 32
-"""Of a channel whose resolution is not reported: any sample can be."""
+"""Resolution assumed where the board reports none: any sample is possible."""
 LONGEST_WRONG_USEC: Final = 2_000_000
 """How late a level may be known while bytes change: two queries, and the looks at their answers."""
 _PAUSE_NS: Final = 1_000_000_000

@@ -26,7 +26,7 @@ _COUNTS_PAUSE_S: Final = 1.0
 _LAST_COUNTS_S: Final = 1.0
 """Longest wait for them at the end of a run."""
 _SILENT_QUERIES: Final = 3
-"""So many queries of the clock in a row have no answer from a board that does not answer."""
+"""Unanswered queries of the clock in a row after which a board counts as silent."""
 _LOST_BYTES: Final = {
     "receive_lost": ("its receive buffer was full", "Send it fewer commands at once."),
     "framing_errors": (
@@ -93,7 +93,7 @@ class ChipLosses:
         self._bytes_before = 0
         """Bytes that had been sent to the board by then."""
         self._answers = 0
-        """Of the connected board."""
+        """Answers of the connected board."""
         self._bytes_lost = dict.fromkeys(_LOST_BYTES, 0)
         self._refused: Counter[str] = Counter()
         """Messages of the board that were not used, by the reason."""

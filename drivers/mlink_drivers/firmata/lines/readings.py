@@ -81,7 +81,7 @@ class Readings:
         self.samples = 0
         """Analog samples of lines in use that have arrived, also before `start`."""
         self.checked = 0
-        """Those of `sent` whose messages had a check value."""
+        """How many of `sent` came in messages with a check value."""
         self.is_checked = False
         """Whether the chip's messages have check values."""
         self.ask_port: Callable[[int], None] = lambda _port: None

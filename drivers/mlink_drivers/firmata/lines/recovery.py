@@ -20,7 +20,7 @@ from mlink_drivers.identity import PortIdentity, find_again
 
 _REMEDY: Final = "Check the cable, the hub and the board's power supply, then start again."
 _BOOT_NS: Final = 10_000_000
-"""Before a restarted board's name come its first bytes, which are no sign of the life before."""
+"""Bytes of a restarted board that arrive this long before its name belong to the new start."""
 
 
 class Recovery:

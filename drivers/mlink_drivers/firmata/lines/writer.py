@@ -80,7 +80,7 @@ class LineWriter:
         self.undelivered = 0
         """Messages that were not sent because the board was away."""
         self.unproven = Unproven()
-        """Those that were sent, but to a board that may have been dead."""
+        """Messages sent to a board that may have been dead."""
         self.lines: dict[int, LineState] = {}
         """State of each line that has had a command."""
         self._session = session

@@ -26,7 +26,7 @@ class BridgedTransport:
     """A serial port of another machine, by RFC 2217 (Telnet with COM port control)."""
 
     adapter_latency_usec = 0
-    """Not known: neither the adapter at the other end nor the network reports its latency."""
+    """Unknown: neither the adapter at the other end nor the network reports its latency."""
 
     def __init__(self, address: str, baud_rate: int = DEFAULT_BAUD_RATE) -> None:
         self.address = address

@@ -14,7 +14,7 @@ from mlink.waiting import Registration, Waiting
 
 PAUSE_S: Final = 0.5
 LOOKS: Final = 4
-"""So many looks in a row without a sign of life: the board is silent, for 2 to 2.5 s."""
+"""Looks in a row without a sign of life after which a board counts as silent: 2 to 2.5 s."""
 
 
 _LONGEST_WAY_S: Final = 12.0

@@ -25,7 +25,7 @@ class PinState(NamedTuple):
     output: bool
     """The board drives it."""
     driven: bool
-    """It is driven from outside."""
+    """Whether it is driven from outside."""
 
 
 class Output(IntEnum):

@@ -56,7 +56,7 @@ class Measurement:
 
     @property
     def excess(self) -> float:
-        """By how much the value is outside its limits at least; 0 where it may be inside."""
+        """Least distance of the value from its limits; 0 where it may be inside."""
         above = 0.0 if self.at_most is None else self.lowest - self.at_most
         below = 0.0 if self.at_least is None else self.at_least - self.highest
         return max(0.0, above, below)

@@ -11,7 +11,7 @@ from mlink_hil.testing.report.timeline_text import draw_timeline, list_events
 
 _SHORTEST_SPAN_USEC = 200
 _STIMULI = 3
-"""So many of the newest stimuli are shown first."""
+"""How many of the newest stimuli are shown first."""
 
 
 def nearest_event(history: History, bound: Bound, window: Window) -> str:

@@ -19,7 +19,7 @@ from mlink.types import Frame
 _PLACES: Final = {"b": 0, "g": 1, "r": 2, "a": 3}
 """Channel → its place in a picture."""
 _MOST_WAITING_BYTES: Final = 512_000_000
-"""Of one channel. Inputs are served in turns of 64 items: one may be that far ahead of another."""
+"""Limit for one channel: inputs are served 64 items at a time, so one may be ahead of another."""
 
 
 class PrismModule(Module[PrismSettings]):

@@ -22,7 +22,7 @@ HEADER: Final = [
 _FASTEST_HZ: Final = 30.0
 _PLACES: Final = {"red": 2, "green": 1, "blue": 0}
 _LEAST_COLOUR: Final = 40
-"""By how much the colour of a light exceeds both others, of 255."""
+"""Least difference between the colour of a light and both others, of 255."""
 _LEAST_MAZE: Final = 0.1
 """Part of the picture that a maze covers at least."""
 
@@ -37,7 +37,7 @@ class Found(NamedTuple):
     centre: Point | None
     """Mean of the three lights."""
     angle: float | None
-    """Of the line from the middle of red and blue to green, degrees clockwise from up, 0 to 360."""
+    """Angle from the middle of red and blue to green, in degrees clockwise from up, 0 to 360."""
 
 
 class TriLedModule(Module[ModuleSettings]):
