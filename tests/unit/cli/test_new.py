@@ -36,7 +36,7 @@ def test_makes_a_bench_that_is_right(name: str, capsys: pytest.CaptureFixture[st
     assert f"mlink run {name} --for 2" in capsys.readouterr().out
     assert load_bench(Path(name)).name == name
     assert sorted(path.name for path in Path(name).iterdir()) == sorted(
-        ["bench.toml", f"{name}.py"]
+        ["bench.schema.json", "bench.toml", f"{name}.py"]
     )
 
 
