@@ -6,6 +6,8 @@ import random
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlink_drivers.camera.rate import FrameRate, RateWatch
 
@@ -78,6 +80,55 @@ def test_a_machine_that_stumbles_all_the_time_does_not_make_up_losses(seed):
         stalls.append((time, time + noise.uniform(2, 8) * PERIOD))
         time = stalls[-1][1]
     assert lost(stamped_late(regular(400), stalls), nominal=PERIOD) <= 20
+
+
+@pytest.mark.parametrize("late", [0.3, 0.5, 0.6, 0.75, 0.9, 0.95])
+@pytest.mark.parametrize("at", [3, 50, 90])
+def test_a_frame_that_is_late_is_late_and_one_that_is_lost_beside_it_is_lost(late, at):
+    times = regular(100)
+    times[at] += round(late * PERIOD)
+    assert lost(times) == 0
+    assert lost(without(times, at - 1)) == 1
+    assert lost(without(times, at + 1)) == 1
+    assert lost(without(times, at + 4, at + 5)) == 2
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    jitter=st.floats(0, 0.35),
+    gaps=st.lists(st.tuples(st.integers(2, 14), st.integers(1, 6)), max_size=4),
+    late=st.lists(st.integers(15, 185), max_size=3),
+)
+def test_losses_are_counted_exactly_while_the_jitter_is_below_half_a_period(
+    seed, jitter, gaps, late
+):
+    noise = random.Random(seed)
+    times = [round(time + noise.uniform(0, jitter) * PERIOD) for time in regular(200)]
+    for n in late if jitter < 0.1 else ():
+        times[n] = round((n + 0.75) * PERIOD)
+    missing = {12 * first + n for first, count in gaps for n in range(count)}
+    assert lost(without(times, *missing)) == len(missing)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32), st.lists(st.floats(0.1, 6), min_size=1, max_size=6))
+def test_frames_that_a_stall_delays_are_not_lost_and_lost_ones_are(seed, lengths):
+    noise = random.Random(seed)
+    stalls = [
+        ((30 * n + 20 + noise.random()) * PERIOD, (30 * n + 20 + noise.random() + length) * PERIOD)
+        for n, length in enumerate(lengths)
+    ]
+    times = without(regular(250), 35, 36, 66, 95)
+    assert lost(stamped_late(times, stalls)) == 4
+
+
+@settings(max_examples=5, derandomize=True)
+@given(seed=st.integers(0, 2**32), jitter=st.floats(0.5, 3))
+def test_with_more_jitter_the_count_does_not_grow_with_the_number_of_frames(seed, jitter):
+    noise = random.Random(seed)
+    times = sorted(round(time + noise.uniform(0, jitter) * PERIOD) for time in regular(600))
+    assert lost(times) <= 12
 
 
 def test_a_gap_after_a_bunch_is_still_a_gap():
