@@ -45,7 +45,7 @@ PAGES = sorted(
 DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 ELSEWHERE = {"edlio", "mlink_basler", "pypylon"}
 """Packages in examples that are not in .venv."""
-IN_EXAMPLES = {"reward/reward.py"}
+IN_EXAMPLES = {"reward/reward.py", "loop/loop.py", "lamp/device.py", "lamp/test_lamp.py"}
 PLACEHOLDERS = {"NAME", "TARGET"}
 ROOMS = ("runtime", "drivers", "hil", "tests", "firmware", "docs", ".ci", ".github")
 FILES = [str(file) for room in ROOMS for file in (ROOT / room).rglob("*.*")]
