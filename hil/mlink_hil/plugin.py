@@ -261,6 +261,7 @@ class _Reports:
                     "nodeid": report.nodeid,
                     "outcome": getattr(report, "mlink_outcome", _outcome(report)),
                     "duration": report.duration,
+                    "began": getattr(report, "start", 0.0),
                     "text": "" if report.passed else _text(report),
                 }
             )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import platform
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ _MAX_EVENTS = 2000
 _MAX_PICTURES = 4
 _JPEG_OPTIONS = (cv2.IMWRITE_JPEG_QUALITY, 80)
 _MAX_NAME = 120
+_BY_ID = ("/dev/serial/by-id", "/dev/v4l/by-id")
+"""Links whose names have maker, model and serial number."""
 
 
 def gather(
@@ -53,11 +57,16 @@ def gather(
     found["began_usec"], found["end_usec"] = bench.began_usec, end_usec
     found["channels"] = {
         channel: [
-            [event.time_usec, event.value, event.early_usec, event.late_usec]
+            [event.time_usec, event.value, event.early_usec, event.late_usec, event.after_loss]
             for event in events[:_MAX_EVENTS]
         ]
         for channel, events in channels.items()
         if events and channel != FAULTS
+    }
+    found["cut"] = {
+        channel: events[_MAX_EVENTS].time_usec
+        for channel, events in channels.items()
+        if len(events) > _MAX_EVENTS
     }
     found["faults"] = fault_spans(
         bench.run.history.of(FAULTS, None, end_usec), bench.began_usec, end_usec
@@ -66,11 +75,13 @@ def gather(
     found["rows"] = [
         channel for channel, events in channels.items() if any(event.cells for event in events)
     ]
+    found["watched"] = [*bench.watched]
     found["before"] = {
-        channel: last.value
-        for channel in channels
-        if (last := bench.run.history.last(channel, bench.began_usec)) is not None
+        channel: value
+        for channel, events in channels.items()
+        if (value := _before(events, bench.run.history.last(channel, bench.began_usec))) is not None
     }
+    found["about"] = about(bench)
     found["stimuli"] = [[event.time_usec, str(event)] for event in bench.stimuli]
     found["deadlines"] = [[time_usec, text] for time_usec, text in bench.deadlines]
     found["recording"] = str(bench.run.tap.recording_dir or "")
@@ -81,6 +92,40 @@ def gather(
     write_vcd(folder / name, channels, began_usec=bench.began_usec, end_usec=end_usec)
     found["vcd"] = f"vcd/{name}"
     return found
+
+
+def about(bench: TestBench) -> dict[str, Any]:
+    """Return with what a test ran: for the head of the report."""
+    devices = bench.run.bench.devices
+    return {
+        "path": str(bench.run.bench.path),
+        "devices": {name: _identified(spec) for name, spec in devices.items()},
+        "host": platform.node(),
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "versions": {
+            "mlink": version("mlink-hil"),
+            "Python": platform.python_version(),
+            "pytest": version("pytest"),
+        },
+    }
+
+
+def _identified(spec: str) -> str:
+    """Return a device as the bench names it; one by a path with its maker, model and serial."""
+    for folder in _BY_ID if spec.startswith("/") else ():
+        with contextlib.suppress(OSError):
+            for link in sorted(Path(folder).iterdir()):
+                if link.resolve() == Path(spec).resolve() and str(link) != spec:
+                    return f"{spec} ({link.name})"
+    return spec
+
+
+def _before(events: list[Event], last: Event | None) -> float | None:
+    """Return the value of a channel at a test's start; None where it is not known."""
+    if last is not None:
+        return None if last.cells else last.value
+    first = events[0] if events else None
+    return None if first is None or first.after_loss else first.previous
 
 
 def fault_spans(events: list[Event], began_usec: int, end_usec: int) -> list[list[Any]]:

@@ -44,6 +44,8 @@ class Expectations:
         self.stimuli: list[Event] = []
         """What the test has driven so far."""
         self.deadlines: list[tuple[int, str]] = []
+        self.watched: dict[str, None] = {}
+        """Channels on which something was expected, in their order."""
         """(master time in µs, what was expected by then)"""
         self._excuses = HostExcuses(run)
 
@@ -324,6 +326,7 @@ class Expectations:
 
     def _watch(self, bound: Bound, window: Window, *, enough: Enough | None = None) -> Inside:
         """Wait until there is enough, or all of the window has surely been seen."""
+        self.watched[bound.channel] = None
         self.deadlines.append((window.origin.time_usec + window.high_usec, bound.text))
         return watch(self.run, bound, window, enough)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,8 @@ def view(
         Path,
         typer.Argument(
             metavar="[RECORDING|FOLDER]",
-            help="A recording; or a folder, of which benches and recordings are shown.",
+            help="A recording (RECORDING#t=USEC: at a moment); or a folder, of which benches and "
+            "recordings are shown.",
         ),
     ] = Path(),
     at: Annotated[
@@ -41,6 +43,7 @@ def view(
     from mlink.storage.tree import collection_folder
     from mlink.view.folder import serve_folder
 
+    path, moment = _moment_of(path)
     address = view_address(at, tls, is_open=is_open, options=("--at", "--tls", "--open"))
     if not path.is_dir():
         raise StorageError(f"there is no folder {path}", remedy="Name a recording.")
@@ -49,6 +52,7 @@ def view(
         collection_folder(path)
 
     def ready(url: str, guest_url: str) -> None:
+        url, guest_url = url + moment, guest_url + moment
         typer.echo(f"View: {url}\n  to look only: {guest_url}\nCtrl-C ends it.")
         open_in_browser(url)
 
@@ -57,3 +61,11 @@ def view(
             typer.echo(f"{lasting} run(s) of this page are stopped, until their files are closed …")
 
     asyncio.run(serve_folder(path, address, ready, is_recording=is_recording, on_end=ended))
+
+
+def _moment_of(path: Path) -> tuple[Path, str]:
+    """Return a path without its moment, "#t=" and µs of the run; and the moment, or ""."""
+    before, mark, moment = str(path).rpartition("#t=")
+    if not mark or path.exists() or not re.fullmatch(r"-?[0-9]{1,16}", moment):
+        return path, ""
+    return Path(before), mark + moment

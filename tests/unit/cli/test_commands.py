@@ -20,6 +20,7 @@ from mlink import cli
 from mlink.cli import app, live
 from mlink.cli.live import LiveView, PlainView, live_table
 from mlink.cli.modules import type_text
+from mlink.cli.view import _moment_of
 from mlink.devices import FoundDevice
 from mlink.engine.options import RunOptions
 from mlink.engine.status import (
@@ -539,3 +540,20 @@ def test_signals_after_the_result_do_not_change_the_exit_code() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=250
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended by itself\n", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "moment"),
+    [
+        ("rec#t=1500000", "rec", "#t=1500000"),
+        ("rec#t=-20", "rec", "#t=-20"),
+        ("is#t=5", "is#t=5", ""),  # a folder of this name
+        ("rec#t=<x>", "rec#t=<x>", ""),
+        ("rec#t=", "rec#t=", ""),
+        ("rec", "rec", ""),
+    ],
+)
+def test_a_recording_may_be_named_with_a_moment(tmp_path, monkeypatch, given, path, moment):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "is#t=5").mkdir()
+    assert _moment_of(Path(given)) == (Path(path), moment)

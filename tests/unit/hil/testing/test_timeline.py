@@ -179,11 +179,12 @@ def test_the_report_is_one_file_that_shows_and_escapes_what_happened():
     text = report_html(tests)
     assert "test_&lt;x&gt;" in text
     assert "no edge &lt;on&gt; uno.8" in text
-    assert '<p class="why">it stayed &lt;dark&gt;</p><pre>the timeline</pre>' in text
+    assert '<p class="why">it stayed &lt;dark&gt;</p>' in text
     assert "1234567" in text
     assert '<polyline class="wave"' in text
     assert "data:image/jpeg;base64,AAAA" in text
     assert "1400 to 1600" in text
+    assert "mlink view &#x27;/data/x#t=6000&#x27;" in text
     assert "≤ 1000" in text
     assert 'href="vcd/x.vcd"' in text
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
@@ -266,6 +267,64 @@ def test_brightness_is_a_curve_and_frames_are_ticks():
     (curve,) = drawing.iter("polyline")
     assert curve.find("title").text == "27 to 169"
     assert len([each for each in drawing.iter("path") if each.get("class") == "tick"]) == 1
+
+
+def shown(drawing, kind):
+    return [each for each in drawing.iter() if each.get("class") == kind]
+
+
+def test_what_is_not_known_is_hatched_and_no_level_is_drawn_there():
+    drawing = drawn(
+        began_usec=0,
+        end_usec=700,
+        channels={
+            "uno.7": [[100, 1, 0, 0, False], [300, 1, 0, 0, True]],
+            "uno.8": [[200, 0, 0, 0, False]],
+        },
+        before={"uno.8": 1, "uno.9": 0},
+        cut={"uno.8": 400},
+        watched=["uno.10"],
+    )
+    unknown = [(float(e.get("x")), float(e.get("width"))) for e in shown(drawing, "unknown")]
+    # uno.7 before its first event and where some were lost, uno.8 after those kept, all of uno.10
+    assert sorted(unknown) == [(190, 100), (190, 700), (290, 200), (590, 300)]
+    waves = [each.get("points").split() for each in shown(drawing, "wave")]
+    spans = sorted((points[0].split(",")[0], points[-1].split(",")[0]) for points in waves)
+    moment = ("290.0", "290.0")  # of uno.7 before the loss: known at that time alone
+    assert spans == [("190.0", "590.0"), ("190.0", "890.0"), moment, ("490.0", "890.0")]
+
+
+def test_where_an_edge_may_have_been_is_shaded_when_that_can_be_seen():
+    drawing = drawn(began_usec=0, end_usec=700, channels={"uno.8": [[300, 1, 50, 20, False]]})
+    (band,) = shown(drawing, "unsure")
+    assert (float(band.get("x")), float(band.get("width"))) == (440, 70)
+
+
+def plain(**given):
+    test = {"measurements": [], "outcome": "error", "duration": 0.25, "text": "E  no\n> open()"}
+    return {"nodeid": "a.py::test_a", "why": "no board\n", **test, **given}
+
+
+def test_the_report_begins_with_what_ran_and_a_table_of_tests_and_shows_a_failure_once():
+    about = {
+        "path": "/b/bench.toml",
+        "devices": {"uno": "/dev/ttyACM0 (usb-Arduino_1234)"},
+        "host": "lab",
+        "system": "Linux 6",
+        "versions": {"mlink": "0.1.0"},
+    }
+    ran = {"about": about, "bench": "led", "time": "real time", "began": 1e9}
+    text = report_html([plain(), plain(nodeid="a.py::test_b"), plain(text="", why="", **ran)])
+    head, *tests = text.split("<details id=")
+    for fact in ("led (/b/bench.toml), real time", "uno = /dev/ttyACM0 (usb-Arduino_1234)",
+                 "lab: Linux 6", "mlink 0.1.0", "2001-09-", "3 tests, 0.75 s"):  # fmt: skip
+        assert fact in head
+    assert head.count("no board") == 1
+    assert 'as <a href="#t1">test 1</a>' in head
+    assert "no board" in tests[0]
+    assert "&gt; open()" in tests[0]
+    assert "E  no" not in tests[0]  # it is the message, which is above
+    assert "no board" not in tests[1]
 
 
 def test_a_faults_time_is_from_where_it_begins_to_where_it_ends():
