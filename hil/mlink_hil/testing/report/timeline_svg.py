@@ -114,7 +114,7 @@ class _Drawing:
         low, span = min(values), (max(values) - min(values)) or 1.0
 
         def y(value: float) -> float:
-            return round(base - (_WAVE - 2) * (value - low) / span, 2)
+            return float(round(base - (_WAVE - 2) * (value - low) / span, 2))
 
         title = f"{low:g} to {max(values):g}"
         return self._steps([(event, y(event[1])) for event in events], known, base, y, title)
