@@ -43,7 +43,11 @@ _REMEDY = "See `mlink verify`. To replay without it, move its folder out of the 
 _RECORDS, _RECORDS_PER_BYTE = 4 << 20, 4
 """Records that are read of any file, or for each of its bytes; a writer's have more bytes."""
 
-Number = Annotated[int, msgspec.Meta(ge=0)]
+_LATEST_USEC = 1 << 53
+"""Bound of all times, either side of 0: 285 years."""
+
+Number = Annotated[int, msgspec.Meta(ge=0, lt=_LATEST_USEC)]
+Time = Annotated[int, msgspec.Meta(gt=-_LATEST_USEC, lt=_LATEST_USEC)]
 
 
 class Kind(enum.IntEnum):
@@ -81,7 +85,7 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    time_usec: int
+    time_usec: Time
 
 
 class Item(_Record, tag=int(Kind.ITEM)):

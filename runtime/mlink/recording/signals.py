@@ -15,7 +15,7 @@ from mlink.recording.json_rows import NotRowsError, json_rows
 from mlink.recording.libraries import library
 from mlink.recording.stream import Columns, RecordedStream, unique_titles
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
-from mlink.storage.limits import check_size, read_limit
+from mlink.storage.limits import check_memory
 from mlink.storage.tsync_reader import in_usec
 
 _CELL_BYTES = 64
@@ -39,20 +39,21 @@ class Signals(RecordedStream):
         table: list[Any] = []
         times: list[NDArray[Any]] = []
         values: list[NDArray[Any]] = []
-        cells = 0
+        cells = used = 0
         for part in self._unit.part_names("data"):
             file = self._unit.file(part)
-            limit = 2 * read_limit(file.stored())
             try:
                 for head, rows in json_rows(file):
                     names = head["columns"]
                     if not _has_times(names):
                         table += [row if isinstance(row, list) else [row] for row in rows]
                         cells += sum(len(row) + 1 if isinstance(row, list) else 1 for row in rows)
-                        check_size(f"{file}, in memory,", _CELL_BYTES * cells, limit)
+                        check_memory(str(file), _CELL_BYTES * cells)
                     elif rows:
                         times.append(np.array([row[0] for row in rows]))
                         values.append(_as_array([row[1:] for row in rows], len(names) - 1))
+                        used += _held_bytes(times[-1]) + _held_bytes(values[-1])
+                        check_memory(str(file), used)
             except NotRowsError as error:
                 raise StorageError(f"{file} is not of a recorder: {error}") from error
             except (ValueError, TypeError, IndexError, OverflowError) as error:
@@ -81,6 +82,8 @@ class Signals(RecordedStream):
                 titles = [str(name) for name in data.attrs["signal_names"]]
                 if data.shape[1:] != (len(titles),) or times.ndim != 1 or count < 0:
                     raise ValueError(f"it has {len(titles)} titles for arrays {data.shape}")
+                row_bytes = data.dtype.itemsize * len(titles) + 2 * times.dtype.itemsize
+                check_memory(str(self.path / names[0]), row_bytes * min(count, data.shape[0]))
                 return titles, times[:count], data[:count]
         except ImportError as error:
             raise StorageError(
@@ -187,6 +190,11 @@ class Signals(RecordedStream):
         if isinstance(unit, list) and len(unit) == len(self.names):
             found = found.assign_coords(unit=("channel", [str(each) for each in unit]))
         return found
+
+
+def _held_bytes(part: NDArray[Any]) -> int:
+    """Return what an array takes until it is one with the other parts."""
+    return part.size * _CELL_BYTES if part.dtype == object else 2 * part.nbytes
 
 
 def _has_times(names: list[str]) -> bool:

@@ -13,6 +13,7 @@ from mlink.recording.libraries import library
 from mlink.recording.stream import Columns, RecordedStream, unique_titles
 from mlink.storage.csv_rows import read_rows
 from mlink.storage.tree import written_in
+from mlink.storage.tsync_reader import in_usec
 
 TIME_COLUMNS = {
     "time_usec": 1.0, "timestamp_usec": 1.0, "time_us": 1.0,
@@ -92,12 +93,12 @@ class Table(RecordedStream):
         """The time of each row, from the first column with a title such as "time_usec".
 
         Raises:
-            StorageError: No column has such a title and numbers.
+            StorageError: No column has such a title and numbers; or one is too large for a time.
         """
         for title in self.header:
             scale = TIME_COLUMNS.get(title.strip().lower())
             if scale is not None and (times := self.column(title)).dtype != object:
-                return np.rint(times * scale).astype(np.int64)
+                return in_usec(f"'{self.name}'", times, scale)
         raise StorageError(
             f"no column of '{self.name}' has a title that marks it as times",
             remedy="Title it time_usec, time_msec or time_sec in the script's table_header.",

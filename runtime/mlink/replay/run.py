@@ -16,7 +16,7 @@ from mlink.engine.status import RunObserver, RunResult, RunStatus
 from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.virtual_time.patient import patient_recorders
 from mlink.engine.virtual_time.simulated import digest_of
-from mlink.errors import StorageError
+from mlink.errors import BenchError, StorageError
 from mlink.recording.care.verify import VerifyReport, verify_recording
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal, read_journal
@@ -28,6 +28,8 @@ from mlink.storage.uuid7 import uuid7
 
 _LOST_USEC = 2_000_000
 """Longest end of a journal that a kill can lose."""
+_IDLE_S = 86_400
+"""Time without any item at a recording's end that is replayed only if it is asked for."""
 
 
 @dataclass(slots=True)
@@ -90,13 +92,16 @@ def replay(
         StorageError: The recording does not exist, is not closed, or is damaged.
         BenchError: The bench is wrong, or needs streams that were not recorded.
     """
+    if until_s is not None and not until_s > 0:  # also where it is NaN
+        raise BenchError(f"a replay cannot end at {until_s} s", remedy="Name a time above 0.")
     loaded = bench if isinstance(bench, Bench) else load_bench(Path(bench))
     loaded = replace(loaded, subject=Subject(), subjects=())  # the recording's
     report = _check(Path(recording))
     with mlink.recording.open(recording) as source:
         journals = _journals(source)
         last_usec = _end_usec(source, report)
-        end_usec = last_usec if until_s is None else min(last_usec, round(until_s * 1e6))
+        end_usec = last_usec if until_s is None else round(min(last_usec, until_s * 1e6))
+        _check_end(Path(recording), report, end_usec, given=until_s is not None)
         plan = plan_replay(loaded, source, journals, without, whole=end_usec == last_usec)
         created = str(source.manifest["time_created"])
         options = RunOptions(
@@ -182,7 +187,7 @@ def _end_usec(recording: Recording, report: VerifyReport) -> int:
             (each.last_usec or 0 for each in report.datasets if each.kind == "journal"), default=0
         )
         # Journals that end earlier than a kill can explain were idle, not cut off.
-        return journaled_usec if journaled_usec > end_usec - _LOST_USEC else end_usec
+        return journaled_usec if journaled_usec > max(0, end_usec - _LOST_USEC) else end_usec
     ends = [0]
     for name in recording:
         try:
@@ -191,6 +196,19 @@ def _end_usec(recording: Recording, report: VerifyReport) -> int:
             continue  # it has no times
         ends += [int(times[-1])] if len(times) else []
     return max(ends)
+
+
+def _check_end(path: Path, report: VerifyReport, end_usec: int, *, given: bool) -> None:
+    """Refuse an end before the start, or days behind the last item: a replay without end."""
+    if end_usec <= 0:
+        raise StorageError(f"{path} ends at {end_usec / 1e6:g} s: there is nothing to replay")
+    last_usec = max((each.last_usec or 0 for each in report.datasets), default=0)
+    idle_s = (end_usec - last_usec) / 1e6
+    if idle_s > _IDLE_S and not given:
+        raise StorageError(
+            f"{path} ends {idle_s / 3600:,.0f} h after its last item, at {last_usec / 1e6:g} s",
+            remedy="Name an end: --until SECONDS (until_s=…).",
+        )
 
 
 def _run_uuid(recording: Recording, bench: Bench, end_usec: int) -> bytes:

@@ -10,10 +10,12 @@ from mlink.bench import Bench, ModuleConfig
 from mlink.errors import BenchError
 from mlink.module import Category, PortSpec
 from mlink.modules.replay.catalog import IMPLEMENTATION, ReplaySettings, ReplayStream
+from mlink.modules.replay.feeds import has_times
 from mlink.proposals import proposal
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal
 from mlink.recording.stream import RecordedStream
+from mlink.storage.failures import printable
 from mlink.transport.codec import is_small
 from mlink.types import DataType
 
@@ -90,6 +92,11 @@ def plan_replay(
             elif found is not None:
                 streams[port.id] = ReplayStream(found.name, stream)
                 plan.notes += _differences(stream, found)
+                if port.data_type is DataType.TableRow and not journal and not has_times(found):
+                    plan.notes.append(
+                        f"the rows of {stream} were recorded without times: all come at the start"
+                    )
+                recording.release(found.name)  # its rows may be many
             elif not {name, f"{name}.{port.id}"} & set(without):
                 if _needed(bench, name, port.id):
                     missing.append((module, port))
@@ -208,9 +215,10 @@ def _not_recorded(missing: list[tuple[ModuleConfig, PortSpec]], recording: Recor
         port.data_type, f'type = "jsonwriter" and input_type = "{port.data_type.name}"'
     )
     known = {
-        f"{stream.get('src_mod_name')} “{stream.get('src_mod_port_title')}”"
+        f"{printable(str(stream['src_mod_name']))} "
+        f"“{printable(str(stream.get('src_mod_port_title', '')))}”"
         for name in recording
-        if (stream := recording[name].attributes.get("stream"))
+        if "src_mod_name" in (stream := recording[name].attributes.get("stream", {}))
     }
     return BenchError(
         f"{recording.path} lacks streams that modules of this bench need: "

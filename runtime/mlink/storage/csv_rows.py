@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from mlink.errors import StorageError
 from mlink.storage.inside import Source, as_file
-from mlink.storage.limits import check_size, read_limit
+from mlink.storage.limits import check_memory
 
 _ROW_BYTES, _CELL_BYTES = 64, 57
 """What Python needs for a row, and for a cell beside its text."""
@@ -250,13 +250,13 @@ def read_rows(
     """
     file = as_file(source)
     state, rows = TableState(), []
-    limit, used, problem = 4 * read_limit(max(0, file.size())), 0, ""
+    used, problem = 0, ""
     try:
         with file.opened() as table:
             for piece in whole_rows(table, state, has_header=has_header, written=written):
                 for row in csv_rows(piece.decode()):
                     used += _ROW_BYTES + sum(map(len, row)) + _CELL_BYTES * len(row)
-                    check_size(f"{file}, in memory,", used, limit)
+                    check_memory(str(file), used)
                     rows.append(row)
     except (UnicodeDecodeError, csv.Error) as error:
         problem = str(error)

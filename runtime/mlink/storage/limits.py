@@ -11,6 +11,8 @@ import os
 from mlink.errors import StorageError
 
 VARIABLE = "MLINK_READ_LIMIT_MB"
+MEMORY_MB = 400
+"""What one dataset may take of memory, in MB, or VARIABLE if that is more; checks need less."""
 READ_MB = 128
 """What any file may give, in MB; the environment variable VARIABLE replaces it."""
 INFLATED = 64
@@ -46,6 +48,19 @@ def check_size(what: str, size: int, limit: int) -> None:
     """
     if size > limit:
         raise too_large(what, limit)
+
+
+def check_memory(what: str, size: int) -> None:
+    """Refuse what would take more memory than one dataset may.
+
+    Args:
+        what: What would take it, for the message.
+        size: In bytes.
+
+    Raises:
+        StorageError: It is more.
+    """
+    check_size(f"{what}, in memory,", size, max(MEMORY_MB << 20, read_limit()))
 
 
 def too_large(what: str, limit: int) -> StorageError:

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mlink.errors import StorageError
+
 MAX_RUNS = 10_000
 """A sequence with more runs is kept up to this many only."""
+_LARGEST = 1 << 62
 
 
 class Runs:
@@ -56,13 +59,20 @@ def expand(runs: Sequence[Sequence[int]] | None, count: int) -> NDArray[np.int64
 
     Returns:
         The numbers, of shape (count,); None if there were more runs than are kept.
+
+    Raises:
+        StorageError: No `Runs` has encoded them.
     """
     values = np.arange(count, dtype=np.int64)
     if not runs:
         return values
     if len(runs) > MAX_RUNS:
         return None
-    ends = [run[0] for run in runs[1:]] + [count]
+    firsts = [run[0] for run in runs]
+    ends = [*firsts[1:], max(count, firsts[-1] + 1)]
     for (first, start, step), end in zip(runs, ends, strict=True):
+        last = start + step * (end - 1 - first)
+        if firsts[0] != 0 or end <= first or max(map(abs, (start, step, last))) > _LARGEST:
+            raise StorageError("numbers are kept in a way that no recorder writes")
         values[first:end] = start + step * (values[first:end] - first)
     return values

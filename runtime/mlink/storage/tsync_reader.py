@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.storage.inside import Source, as_file
+from mlink.storage.limits import check_memory
 from mlink.storage.tsync_format import (
     MAX_HEADER,
     TERMINATOR_SIZE,
@@ -24,6 +25,8 @@ _LATEST_USEC = 2.0**60
 _LOOKED = 1_000_000
 """Blocks behind a damaged one that are examined."""
 _PART_BYTES = 4 << 20
+_AT_ONCE = 1 << 18
+"""Times that are converted at once: numbers in between would take several times their memory."""
 """Bytes that are read at once, unless a block has more."""
 
 
@@ -132,11 +135,12 @@ class _Growing:
     """An array to which parts are added; large enough for all pairs that the file can have."""
 
     def __init__(self, source: Source, empty: NDArray[np.int64]) -> None:
-        self._size = as_file(source).size()
+        self._what, self._size = str(source), as_file(source).size()
         self._all, self._count = empty, 0
 
     def add(self, header: TsyncHeader, part: NDArray[np.int64]) -> None:
         end = self._count + len(part)
+        check_memory(self._what, end * part[:1].nbytes)
         if end > len(self._all):  # at first, and when a recorder has written more meanwhile
             more = max(self._size // header.pair_dtype.itemsize, end)
             new = np.empty((more, *part.shape[1:]), np.int64)  # only pages in use cost memory
@@ -250,7 +254,11 @@ def in_usec(what: str, times: NDArray[Any], scale: float) -> NDArray[np.int64]:
     """
     if times.dtype.kind not in "iuf":
         raise StorageError(f"{what} has times that are no numbers")
-    found = times * scale
-    if not (np.abs(found) < _LATEST_USEC).all():  # also where it is NaN
-        raise StorageError(f"{what} has a time that is no number, or is far too large")
-    return np.rint(found).astype(np.int64)
+    usec = np.empty(times.shape, np.int64)
+    for at in range(0, len(times), _AT_ONCE):
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = times[at : at + _AT_ONCE] * scale
+        if not (np.abs(found) < _LATEST_USEC).all():  # also where it is NaN
+            raise StorageError(f"{what} has a time that is no number, or is far too large")
+        usec[at : at + _AT_ONCE] = np.rint(found)
+    return usec

@@ -64,7 +64,7 @@ _ATTRIBUTES: dict[str, Any] = {
             "items_lost", "items_lost_unlisted", "gap_count", "frames_skipped",
             "source_index_first", "values_not_finite", "recording_length_msec",
         ),
-        Annotated[int, msgspec.Meta(lt=2**50)],
+        Annotated[int, msgspec.Meta(ge=0, lt=2**50)],
     ),
     **dict.fromkeys(
         ("data_scale", "data_offset", "sample_rate", "uncertainty_usec", "framerate_measured"),

@@ -21,6 +21,7 @@ import zstandard
 import mlink.recording
 from mlink.errors import StorageError
 from mlink.recording.zarr_file import opened_store
+from mlink.storage import limits
 from mlink.storage.inside import RecordingFolder
 from tests.support.recorded.hostile import READING, every_kind, run
 
@@ -303,6 +304,19 @@ def test_the_bound_is_in_the_message_and_can_be_raised(
     )
     monkeypatch.delenv("MLINK_READ_LIMIT_MB")
     assert "200001 rows are there, 50 were written" in run("verify", recording, tmp_path)[1]
+
+
+@pytest.mark.parametrize("name", ["video", "clock", "events/table", "readings", "signals"])
+def test_a_dataset_that_needs_more_memory_than_allowed_is_refused_with_the_bound(
+    good: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(limits, "MEMORY_MB", 0)
+    monkeypatch.setattr(limits, "read_limit", lambda size=0: 64 if not size else 1 << 20)
+    with (
+        mlink.recording.open(good) as opened,
+        pytest.raises(StorageError, match=r"in memory, has more than .*MLINK_READ_LIMIT_MB"),
+    ):
+        list(opened[name].columns())
 
 
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}

@@ -7,9 +7,10 @@ import queue
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.module import OutputPort
@@ -22,6 +23,12 @@ from mlink.storage.runs import expand
 from mlink.transport.codec import SIGNAL_BLOCKS, small_decoder
 from mlink.types import DataType, Frame, LineReading
 
+_ROWS = 4096
+"""Rows that are made into items at once: as Python's numbers they need many times the memory."""
+_EMPTY_BLOCKS = 1 << 20
+"""Blocks without rows that a recording may have."""
+_LARGEST_READING = np.array([0xFFFF, 0xFFFFFFFF])
+"""Line and value of a LineReading."""
 _DECODED_AHEAD = 8
 """Frames decoded ahead in a thread, so that sending a frame need not wait for its decoding."""
 
@@ -41,7 +48,8 @@ def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
     """Return the items of a dataset, to be sent on an output.
 
     Raises:
-        StorageError: By the returned generator, when the dataset does not match the output.
+        StorageError: The dataset has no such items, or some that cannot be sent as they were.
+            (A picture that cannot be decoded: by the returned generator.)
     """
     if isinstance(dataset, Video):
         return _frames(dataset, output)
@@ -54,6 +62,14 @@ def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
     if output.data_type is DataType.TableRow:
         return _json_rows(dataset, output)
     return _blocks(dataset, output)
+
+
+def has_times(dataset: RecordedStream) -> bool:
+    """Return whether the items of a dataset have times; those of others are sent at time 0."""
+    try:
+        return len(dataset.times_usec) >= 0
+    except StorageError:
+        return False
 
 
 def journal_feed(journal: Journal, source: str, output: OutputPort) -> Feed:
@@ -77,9 +93,15 @@ def _frames(video: Video, output: OutputPort) -> Feed:
     indices = expand(video.attributes.get("source_index_runs"), len(video))
     if indices is None or "source_index_first" not in video.attributes:
         indices = np.arange(len(video), dtype=np.int64)
-    for frame in _decoded_ahead(video):
-        frame.index = int(indices[frame.index])
-        yield Item(frame.time_usec, functools.partial(output.submit, frame))
+    if (indices < 0).any():
+        raise StorageError(f"'{video.name}' has frame numbers that no camera counts")
+
+    def items() -> Feed:
+        for frame in _decoded_ahead(video):
+            frame.index = int(indices[frame.index])
+            yield Item(frame.time_usec, functools.partial(output.submit, frame))
+
+    return items()
 
 
 def _decoded_ahead(video: Video) -> Generator[Frame, None, None]:
@@ -122,37 +144,104 @@ def _readings(data: Signals, output: OutputPort) -> Feed:
         raise StorageError(
             f"'{data.name}' has no line readings, but the columns {', '.join(data.names)}"
         )
-    values = data.values.tolist()
-    for time_usec, (line_id, value) in zip(data.times_usec.tolist(), values, strict=True):
-        reading = LineReading(line_id, value, time_usec)
-        yield Item(time_usec, functools.partial(output.submit, reading))
+    times, values = data.times_usec, data.values
+    is_whole = not len(values) or values.dtype.kind in "iu"
+    if not (is_whole and (values >= 0).all() and (values <= _LARGEST_READING).all()):
+        raise StorageError(f"'{data.name}' has lines or values that no board sends")
+
+    def items() -> Feed:
+        for at in range(0, len(values), _ROWS):
+            stamps = times[at : at + _ROWS].tolist()
+            for stamp, (line, value) in zip(stamps, values[at : at + _ROWS].tolist(), strict=True):
+                reading = LineReading(line, value, stamp)
+                yield Item(stamp, functools.partial(output.submit, reading))
+
+    return items()
 
 
 def _rows(table: Table, output: OutputPort) -> Feed:
-    """Yield rows at the times of their time column; without one all at time 0."""
-    try:
-        times = table.times_usec.tolist()
-    except StorageError:
-        times = [0] * len(table)
-    for time_usec, row in zip(times, table.rows, strict=True):
-        yield Item(time_usec, functools.partial(output.submit, row))
+    """Return rows at the times of their time column; without one all at time 0."""
+    rows = table.rows
+    times = table.times_usec if has_times(table) else np.zeros(len(rows), np.int64)
+
+    def items() -> Feed:
+        for at in range(0, len(rows), _ROWS):
+            stamps = times[at : at + _ROWS].tolist()
+            for stamp, row in zip(stamps, rows[at : at + _ROWS], strict=True):
+                yield Item(stamp, functools.partial(output.submit, row))
+
+    return items()
 
 
 def _json_rows(data: Signals, output: OutputPort) -> Feed:
-    for row in data.values.tolist():
-        yield Item(0, functools.partial(output.submit, row))
+    values = data.values
+
+    def items() -> Feed:
+        for row in values:
+            yield Item(0, functools.partial(output.submit, row.tolist()))
+
+    return items()
 
 
 def _blocks(data: Signals, output: OutputPort) -> Feed:
     kind = SIGNAL_BLOCKS[output.data_type]
-    stamps, values, times = data.timestamps, data.values, data.times_usec
+    times = data.times_usec
+    stamps = _exact(data.timestamps, np.dtype(np.uint64), f"timestamps of '{data.name}'")
+    values = _exact(data.values, kind.dtype, f"values of '{data.name}'")
+    starts = _starts(data)
+    titles = data.attributes.get("stream", {}).get("signal_names")
+    if isinstance(titles, list) and len(titles) != len(data.names):
+        raise StorageError(f"'{data.name}' has {len(data.names)} of {len(titles)} channels")
+
+    def items() -> Feed:
+        for number, first in enumerate(starts):
+            end = int(starts[number + 1]) if number + 1 < len(starts) else len(stamps)
+            block = kind()
+            block.timestamps = stamps[first:end].copy()
+            block.data = values[first:end].copy()
+            time_usec = int(times[end - 1]) if end > first else 0
+            yield Item(time_usec, functools.partial(output.submit, block))
+
+    return items()
+
+
+def _starts(data: Signals) -> NDArray[np.int64]:
+    """Return the row at which each block begins; one for each row where it is not known."""
     count = data.attributes.get("block_count")
-    starts = None if count is None else expand(data.attributes.get("block_start_runs"), count)
+    if count is None:
+        return np.arange(len(data), dtype=np.int64)
+    if not 0 <= count <= len(data) + _EMPTY_BLOCKS:
+        raise StorageError(f"'{data.name}' has {len(data)} rows, which are not {count} blocks")
+    starts = expand(data.attributes.get("block_start_runs"), count)
     if starts is None:
-        starts = np.arange(len(data), dtype=np.int64)
-    for first, end in zip(starts.tolist(), [*starts[1:].tolist(), len(data)], strict=True):
-        block = kind()
-        block.timestamps = stamps[first:end].astype(np.uint64)
-        block.data = values[first:end].astype(kind.dtype)
-        time_usec = int(times[end - 1]) if end > first else 0
-        yield Item(time_usec, functools.partial(output.submit, block))
+        return np.arange(len(data), dtype=np.int64)
+    edges = np.concatenate([starts, [len(data)]])
+    if edges[0] != 0 or (np.diff(edges) < 0).any():
+        raise StorageError(f"'{data.name}' has blocks that do not follow one another")
+    return starts
+
+
+def _exact(found: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+    """Return numbers as another type, which has to have each of them.
+
+    Raises:
+        StorageError: It has not.
+    """
+    if not len(found) or found.dtype == dtype:
+        return found.astype(dtype, copy=False)
+    if found.dtype.kind not in "iuf":
+        raise StorageError(f"the {what} are no numbers")
+    kept = np.empty(found.shape, dtype)
+    for at in range(0, len(found), _ROWS):
+        part = found[at : at + _ROWS]
+        with np.errstate(all="ignore"):
+            kept[at : at + _ROWS] = converted = part.astype(dtype)
+            if dtype.kind == "f":  # the text of a number has its digits, but may be too large
+                is_kept = np.isfinite(converted) | ~np.isfinite(part)
+            else:
+                limits = np.iinfo(dtype)
+                in_range = (part >= limits.min) & (part <= limits.max)
+                is_kept = in_range & (converted.astype(part.dtype) == part)
+        if not is_kept.all():
+            raise StorageError(f"the {what} have some that {dtype} cannot have")
+    return kept

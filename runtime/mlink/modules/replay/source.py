@@ -6,12 +6,17 @@ import heapq
 from pathlib import Path
 
 import mlink.recording
-from mlink.metadata import Metadata, MetaSize, MetaValue
+from mlink.errors import StorageError
+from mlink.metadata import Metadata, MetaSize, MetaValue, decode_metadata, encode_metadata
 from mlink.module import Module, ModuleContext
 from mlink.modules.replay.catalog import ReplaySettings
 from mlink.modules.replay.feeds import Feed, Item, journal_feed, open_feed
 from mlink.recording.collection import Recording
 from mlink.recording.journal import read_journal
+from mlink.recording.stream import RecordedStream
+
+_MOST_AT_STOP = 100_000
+"""Items that may have come during a stop; nobody takes them before all are sent."""
 
 
 class ReplayModule(Module[ReplaySettings]):
@@ -38,8 +43,14 @@ class ReplayModule(Module[ReplaySettings]):
                 output.metadata.update(journal.metadata_of(stream.source))
                 self._feeds.append(journal_feed(journal, stream.source, output))
                 continue
-            output.metadata.update(_metadata(dataset.attributes.get("stream", {})))
-            self._feeds.append(open_feed(dataset, output))
+            try:
+                output.metadata.update(_metadata(dataset))
+                self._feeds.append(open_feed(dataset, output))
+            except StorageError as error:
+                without = f"move its folder out of the recording, and add --without {stream.source}"
+                raise StorageError(
+                    error.message, remedy=error.remedy or f"To replay without it, {without}."
+                ) from error
 
     def start(self) -> None:
         """Schedule the first item of each stream."""
@@ -48,9 +59,19 @@ class ReplayModule(Module[ReplaySettings]):
         self._schedule()
 
     def stop(self) -> None:
-        """Send the items that came during the stop of the recorded run."""
-        while self.settings.whole and self._next:
+        """Send the items that came during the stop of the recorded run.
+
+        Raises:
+            StorageError: They are more than a stop explains.
+        """
+        for _ in range(_MOST_AT_STOP):
+            if not (self.settings.whole and self._next):
+                return
             self._send_next()
+        raise StorageError(
+            f"more than {_MOST_AT_STOP:,} items of the recording are later than its end",
+            remedy="Leave them out: --until SECONDS (until_s=…).",
+        )
 
     def close(self) -> None:
         """Close the recording."""
@@ -82,9 +103,13 @@ class ReplayModule(Module[ReplaySettings]):
         self._load(number, time_usec)
 
 
-def _metadata(recorded: dict[str, MetaValue]) -> Metadata:
+def _metadata(dataset: RecordedStream) -> Metadata:
     """Return the metadata of a stream with the types that its source used."""
-    return {key: _value(value) for key, value in recorded.items()}
+    recorded = dataset.attributes.get("stream", {})
+    try:
+        return decode_metadata(encode_metadata({key: _value(recorded[key]) for key in recorded}))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise StorageError(f"'{dataset.name}' has metadata of no source: {error}") from error
 
 
 def _value(value: MetaValue) -> MetaValue:

@@ -9,7 +9,6 @@ import numpy as np
 
 from mlink.recording.care.checks import Checked, present
 from mlink.recording.video_file import VideoProbe, bytes_behind, probe
-from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync_format import TimeUnit, TsyncHeader, TsyncMode
 from mlink.storage.tsync_reader import Pairs, TsyncScan, scan_tsync, second_usec
@@ -43,7 +42,7 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
         if tsync_name is None:
             continue
         order = _Order(last)
-        tsync = _check_tsync(found, unit.file(tsync_name), order)
+        tsync = _check_tsync(found, unit, tsync_name, order)
         if tsync.pairs_behind:  # which times are missing is not known
             last = None
             continue
@@ -71,21 +70,24 @@ def check_tsync_only(unit: UnitFolder) -> Checked:
     for name in unit.tsync_names:
         if unit.file(name).exists():
             order = _Order()
-            tsync = _check_tsync(found, unit.file(name), order)
+            tsync = _check_tsync(found, unit, name, order)
             if tsync.header.mode is TsyncMode.CONTINUOUS:
                 order.report(found, name)
     return found
 
 
-def _check_tsync(found: Checked, file: RecordingFile, order: _Order) -> TsyncScan:
-    """Check the checksums of a tsync file; add its times to the counts and to their order."""
+def _check_tsync(found: Checked, unit: UnitFolder, name: str, order: _Order) -> TsyncScan:
+    """Check owner and checksums of a tsync file; add its times to the counts and their order."""
     found.times = found.times or 0
+    file = unit.file(name)
 
     def use(header: TsyncHeader, pairs: Pairs) -> None:
         found.add_times(second_usec(header, pairs))
         order.add(header, pairs)
 
     tsync = scan_tsync(file, use, salvage=True)
+    if str(tsync.header.collection_id) != str(unit.manifest.get("collection_id")):
+        found.damage.append(f"{name} is of another recording ({tsync.header.collection_id})")
     if tsync.pairs_behind:
         text = f"{tsync.pairs} pairs before and {tsync.pairs_behind} behind are intact"
         found.damage.append(f"{file.name} is damaged: {tsync.problem}; {text}")
