@@ -19,6 +19,10 @@ _SEEK_HEAD_ID = 0x114D9B74
 _SEEK_ID, _SEEK_POSITION_ID = 0x4DBB, 0x53AC
 _TAGS_ID = 0x1254C367
 _TAG_ID = 0x7373
+_TRACKS_ID, _TRACK_ID = 0x1654AE6B, 0xAE
+_COMPRESSION = (0x6D80, 0x6240, 0x5034, 0x4254)
+"""Where a track states how its pictures are compressed beside their codec; see `_compression`."""
+_STRIPPED = 3
 _CRC_ID = b"\xbf\x84"
 _HEAD_BYTES = 4096
 _CHUNK_BYTES = 1 << 20
@@ -113,6 +117,10 @@ def check_extras(file: BinaryIO, end: int) -> None:
                 tags += sum(each.id == _TAG_ID for each in inner)
             elif element.id == _SEEK_HEAD_ID:
                 positions += _positions(file, segment.at, element)
+            elif element.id == _TRACKS_ID:
+                for track in _inside(file, element, _TRACK_ID):
+                    if _compression(file, track) not in (None, _STRIPPED):
+                        raise ValueError("its pictures are compressed once more, as no recorder's")
             if tags > _MOST_TAGS or max(len(known), len(positions)) > _MOST_ELEMENTS:
                 raise ValueError("it has more parts before its pictures than any recording")
     for kind, size in found.items():
@@ -135,6 +143,28 @@ def _check_beginning(file: BinaryIO, at: int, end: int) -> None:
         at = element.at + element.size
     if at != end:
         raise ValueError(_CUT if at > end - _WIDEST else _DAMAGED)
+
+
+def _inside(file: BinaryIO, outer: _Element, kind: int) -> Iterator[_Element]:
+    """Yield the elements of a kind that are in another one."""
+    end = outer.at + min(outer.size, _CHUNK_BYTES)
+    return (each for each in _elements(file, outer.at, end) if each.id == kind)
+
+
+def _compression(file: BinaryIO, track: _Element) -> int | None:
+    """Return the ContentCompAlgo of a track, RFC 9559 5.1.4.1.31; None if it has none.
+
+    0 to 2 inflate: a file of some MB would take FFmpeg minutes.
+    """
+    encodings, encoding, compression, algorithm = _COMPRESSION
+    for outer in _inside(file, track, encodings):
+        for one in _inside(file, outer, encoding):
+            for found in _inside(file, one, compression):
+                for value in _inside(file, found, algorithm):
+                    file.seek(value.at)
+                    return int.from_bytes(file.read(min(max(value.size, 0), 8)), "big")
+                return 0
+    return None
 
 
 def _positions(file: BinaryIO, origin: int, head: _Element) -> Iterator[int]:

@@ -196,6 +196,8 @@ class _Part:
                 if self._next < 0:  # after a seek the decoder starts at an earlier key frame
                     if frame.pts < self._pts[number]:
                         continue
+                    if frame.pts > self._pts[number]:
+                        raise ValueError("the index of the file leads to another picture")
                     self._next = number
                 self._next += 1
                 return array_of(frame, self._kind)
