@@ -7,6 +7,7 @@ their number, and cannot be interrupted then.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,14 @@ from mlink.recording import matroska
 
 _TEXTS = (b"udta", b"meta", b"ilst")
 """Types of boxes with texts (ISO/IEC 14496-12, 8.10.1 and 8.11.1; `ilst` is QuickTime's)."""
+_TABLES = (b"stsz", b"stz2", b"trun")
+"""Types of boxes that announce pictures: FFmpeg takes 36 bytes of memory for each."""
+_PACKED = b"cmov"
+_MOST_PICTURES = 8_000_000
+"""Pictures of a file: 37 hours at 60 Hz."""
+_OF_INTEREST = re.compile(b"|".join((*_TEXTS, *_TABLES, _PACKED)))
+_LOOKED_BYTES = 16
+"""Bytes of a box from its type on."""
 _MEDIA = (b"mdat", b"free", b"skip", b"wide")
 _MOST_TEXT_BYTES = 1 << 20
 _MOST_CHUNKS = 2000
@@ -59,11 +68,23 @@ def _check_avi(file: BinaryIO) -> None:
 
 def _check_mp4(file: BinaryIO, end: int) -> None:
     texts = 0
-    for kind, at, length in mp4_boxes(file, end):
-        if kind not in _MEDIA:
-            texts += _text_bytes(file, at, length if length >= _BOX_BYTES else end - at)
-        if texts > _MOST_TEXT_BYTES:
-            raise ValueError(f"it has more than the {_MOST_TEXT_BYTES >> 10} kB of texts allowed")
+    pictures = dict.fromkeys(_TABLES, 0)
+    for outer, at, length in mp4_boxes(file, end):
+        if outer in _MEDIA:
+            continue
+        length = min(length if length >= _BOX_BYTES else end, end - at)
+        for kind, size, start in _inner_boxes(file, at, length):
+            if kind == _PACKED:
+                raise ValueError("its head is compressed, as no recorder's")
+            if kind in pictures:
+                pictures[kind] += _pictures(kind, start)
+            else:
+                texts += size
+            if texts > _MOST_TEXT_BYTES:
+                limit = _MOST_TEXT_BYTES >> 10
+                raise ValueError(f"it has more than the {limit} kB of texts allowed")
+            if max(pictures.values()) > _MOST_PICTURES:
+                raise ValueError(f"it announces more than {_MOST_PICTURES:,} pictures")
 
 
 def mp4_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -84,19 +105,22 @@ def mp4_boxes(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
         at += length
 
 
-def _text_bytes(file: BinaryIO, at: int, length: int) -> int:
-    """Return the sum of the sizes of all boxes with texts in a part of a file."""
+def _inner_boxes(file: BinaryIO, at: int, length: int) -> Iterator[tuple[bytes, int, bytes]]:
+    """Yield type, size and first bytes of all boxes of interest in a part of a file."""
     file.seek(at)
-    total, before = 0, b""
+    kept = b""
     while length > 0 and (part := file.read(min(length, _PART_BYTES))):
         length -= len(part)
-        part = before + part
-        for kind in _TEXTS:
-            found = part.find(kind, 4)
-            while found >= 0:
-                total += int.from_bytes(part[found - 4 : found], "big")
-                if total > _MOST_TEXT_BYTES:
-                    return total
-                found = part.find(kind, found + 4)
-        before = part[-7:]  # a size and a type may lie across two parts
-    return total
+        part = kept + part + (b"" if length else bytes(_LOOKED_BYTES))
+        for found in _OF_INTEREST.finditer(part, 4, max(4, len(part) - _LOOKED_BYTES + 4)):
+            place = found.start()
+            size = int.from_bytes(part[place - 4 : place], "big")
+            yield found[0], size, part[place + 4 : place + _LOOKED_BYTES]
+        kept = part[-_LOOKED_BYTES - 3 :]  # a box may lie across two parts
+
+
+def _pictures(kind: bytes, start: bytes) -> int:
+    """Return how many pictures a box announces, by its first bytes."""
+    if kind in (b"stsz", b"stz2"):  # version, flags; a size; their number
+        return int.from_bytes(start[8:12], "big")
+    return int.from_bytes(start[4:8], "big")  # version, flags; their number

@@ -1,5 +1,6 @@
 """Videos of strangers: what takes FFmpeg too long to open is refused before."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,8 +9,11 @@ import av
 import numpy as np
 import pytest
 
+from mlink.errors import StorageError
 from mlink.recording.extras import check_extras
 from mlink.recording.matroska import segment_end, wrong_checksum
+from mlink.recording.video import _Part
+from mlink.storage.inside import as_file
 
 
 def element(name: str, content: bytes = b"") -> bytes:
@@ -38,6 +42,12 @@ def segment(content: bytes) -> bytes:
     return element("18538067", content)
 
 
+def packed(algorithm: bytes) -> bytes:
+    """Return tracks whose pictures are compressed once more."""
+    inner = element("5034", algorithm)
+    return element("1654ae6b", element("ae", element("6d80", element("6240", inner))))
+
+
 REFUSED = {
     "many tags": (HEAD + segment(INFO + MANY + PICTURES), "more parts"),
     "many elements of few tags": (HEAD + segment(INFO + FEW * 400 + PICTURES), "more parts"),
@@ -51,6 +61,11 @@ REFUSED = {
     "tags behind the pictures, by a list of positions": (
         HEAD + segment(seek_to(SEEK_BYTES + len(PICTURES)) + PICTURES + MANY),
         "more parts",
+    ),
+    "pictures that inflate": (HEAD + segment(packed(b"") + PICTURES), "compressed once more"),
+    "pictures that inflate by bzip2": (
+        HEAD + segment(packed(element("4254", b"\x01")) + PICTURES),
+        "compressed once more",
     ),
     "a list of positions behind the pictures": (
         HEAD
@@ -79,6 +94,45 @@ def test_a_file_with_more_than_a_recording_has_is_refused(name: str, tmp_path: P
     (tmp_path / "video.mkv").write_bytes(data)
     with pytest.raises(ValueError, match=reason):
         check_extras(tmp_path / "video.mkv")
+
+
+def test_pictures_without_their_equal_first_bytes_are_accepted(tmp_path: Path) -> None:
+    stripped = packed(element("4254", b"\x03"))
+    (tmp_path / "video.mkv").write_bytes(HEAD + segment(stripped + PICTURES))
+    check_extras(tmp_path / "video.mkv")
+
+
+def test_an_index_that_leads_to_another_picture_is_damage_and_not_that_picture(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "video.mkv"
+    options = {"cluster_time_limit": "200"}
+    with av.open(str(path), "w", container_options=options) as container:
+        stream = container.add_stream("ffv1", 25, pix_fmt="bgr0")
+        stream.width, stream.height = 64, 48
+        for number in range(40):
+            pixels = np.full((48, 64, 3), number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "bgr24")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    cues = data.rfind(bytes.fromhex("1c53bb6b"))
+    places = re.findall(rb"\xf1[\x81-\x84](..)", data[cues:], re.DOTALL)
+    assert len(places) > 3
+    head, index = data[:cues], data[cues:]
+    for place in places[:-1]:
+        index = index.replace(place, places[-1])
+    path.write_bytes(head + index)
+    said = ""
+    for number in range(1, 40):
+        part = _Part(as_file(path), "bgr8")
+        try:
+            picture = part.read(number)
+        except StorageError as error:
+            said += error.message
+        else:
+            assert picture[0, 0, 0] == number
+        part.close()
+    assert "the index of the file leads to another picture" in said
 
 
 def test_lists_of_positions_in_a_circle_end(tmp_path: Path) -> None:
@@ -136,6 +190,26 @@ def test_texts_of_an_mp4_have_a_bound(place: Callable[[bytes], bytes], tmp_path:
         check_extras(video)
     video.write_bytes(box(b"ftyp", b"isom") + place(bytes(100_000)) + box(b"mdat", bytes(2 << 20)))
     check_extras(video)
+
+
+@pytest.mark.parametrize("before", [0, (1 << 20) - 30, (1 << 20) - 15])
+def test_the_pictures_that_an_mp4_announces_have_a_bound(before: int, tmp_path: Path) -> None:
+    def video(count: int) -> Path:
+        sizes = box(b"stsz", bytes(4) + (1).to_bytes(4, "big") + count.to_bytes(4, "big"))
+        path = tmp_path / "video.mp4"
+        path.write_bytes(box(b"ftyp", b"isom") + box(b"moov", bytes(before) + sizes))
+        return path
+
+    check_extras(video(8_000_000))
+    with pytest.raises(ValueError, match="announces more than 8,000,000 pictures"):
+        check_extras(video(8_000_001))
+
+
+def test_an_mp4_whose_fragments_announce_pictures_without_end_is_refused(tmp_path: Path) -> None:
+    run = box(b"trun", bytes(4) + (3_000_000).to_bytes(4, "big"))
+    (tmp_path / "video.mp4").write_bytes(box(b"ftyp", b"isom") + box(b"moof", run) * 3)
+    with pytest.raises(ValueError, match="announces more than"):
+        check_extras(tmp_path / "video.mp4")
 
 
 def test_texts_of_an_avi_have_a_bound(tmp_path: Path) -> None:
