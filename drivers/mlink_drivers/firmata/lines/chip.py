@@ -105,7 +105,7 @@ class ChipInRun:
             note=events.note,
             query=lambda: self.commands.status_query(),
             is_checked=lambda: self.chip.checked,
-            on_refused=lambda: self.levels.notice_noise(),
+            on_refused=lambda is_noise: self.levels.suspect(is_noise=is_noise),
             unanswered=lambda: self.chip.clock.unanswered if self.chip.clock is not None else 0,
             on_lost=self._on_lost,
         )
@@ -153,6 +153,7 @@ class ChipInRun:
             self.commands,
             note=events.note,
             refuse=self._losses.refuse,
+            lose=self._losses.lose,
             count_rows=lambda: (
                 self.unchecked_rows
                 + (readings.host_counters.rows_sent if readings.host_counters is not None else 0)

@@ -21,6 +21,8 @@ class ChipInputs:
         self._unsent: dict[int, bool] = {}  # line → its level, while nothing may be sent yet
         self._last: dict[int, tuple[int, bool]] = {}  # line → time and level of its last reading
         self._checks: dict[int, tuple[int, bool]] = {}  # line → the same of an answer, not used yet
+        self._early: dict[int, int] = {}  # line → its edges since its order that have no use yet
+        self._asked_ns: dict[int, int] = {}  # line → when its order was found to be unanswered
         self.contradicted: set[int] = set()
         """Lines with an edge to the level that they had already."""
 
@@ -32,6 +34,8 @@ class ChipInputs:
         self._live.pop(line, None)
         self._unsent.pop(line, None)
         self._checks.pop(line, None)
+        self._asked_ns.pop(line, None)
+        self._early[line] = 0
         self._asked[line] = self._asked.get(line, 0) + 1
 
     def forget(self, line: int) -> None:
@@ -42,6 +46,7 @@ class ChipInputs:
         self._live.pop(line, None)
         self._unsent.pop(line, None)
         self._checks.pop(line, None)
+        self._asked_ns.pop(line, None)
         self._asked.pop(line, None)
 
     def forget_all(self) -> None:
@@ -50,6 +55,7 @@ class ChipInputs:
         Answers to earlier orders will not arrive.
         """
         self._asked.clear()
+        self._asked_ns.clear()
         self._live.clear()
         self._unsent.clear()
         self._checks.clear()
@@ -70,8 +76,26 @@ class ChipInputs:
             self._asked[line] = left
             return False
         del self._asked[line]
+        self._asked_ns.pop(line, None)
         self._live[line] = self._last[line] = time_ns, level
         return True
+
+    def overdue(self, now_ns: int, patience_ns: int) -> dict[int, int]:
+        """Return the lines whose answers were lost, with the edges that had no use without them.
+
+        Call it at intervals; who calls it sends the orders again, once.
+
+        Args:
+            now_ns: The present time.
+            patience_ns: An answer that has not come after this time does not come.
+        """
+        found = {}
+        for line in list(self._asked):
+            since_ns = self._asked_ns.setdefault(line, now_ns)
+            if now_ns - since_ns >= patience_ns:
+                found[line], self._early[line] = self._early[line], 0
+                self._asked[line], self._asked_ns[line] = 1, now_ns
+        return found
 
     def corrections(self, before_ns: int) -> list[tuple[int, bool, int]]:
         """Return the levels that were queried and differ from the last readings of their lines.
@@ -101,6 +125,8 @@ class ChipInputs:
         """
         live = self._live.get(line)
         if live is None:
+            if line in self._asked:
+                self._early[line] += 1
             return False
         since_ns = time_ns - live[0]
         if since_ns < 0 or (level == live[1] and since_ns < _DUPLICATE_NS):

@@ -31,7 +31,7 @@ _PAUSE_NS: Final = 1_000_000_000
 _SOON_NS: Final = 200_000_000
 """Shortest interval of queries: what has a cause may repeat while the line is full."""
 _FENCE_NS: Final = 1_000_000_000
-"""After this time without an answer to any of them, the answers to version queries were lost."""
+"""After this time without an answer, those to version queries and to orders were lost."""
 _QUEUE_NS: Final = 500_000_000
 """An answer counts when edges before it, which may be in the chip's queue, have had this time."""
 
@@ -46,6 +46,7 @@ class LevelChecks:
         commands: Has the lines whose edges the chip reports.
         note: Called with a keyword and a text for the table of events.
         refuse: Called with the reason for each message that contradicts the one before.
+        lose: Called with what was lost, its number and why.
         count_rows: As for `Doubts`.
     """
 
@@ -58,6 +59,7 @@ class LevelChecks:
         *,
         note: Callable[[str, str], None],
         refuse: Callable[[str], None],
+        lose: Callable[[str, int, str], None],
         count_rows: Callable[[], int] = lambda: 0,
     ) -> None:
         self._context = context
@@ -67,10 +69,13 @@ class LevelChecks:
         self._commands = commands
         self._note = note
         self._refuse = refuse
+        self._lose = lose
         self._doubts = Doubts(context, session, readings, note=note, count_rows=count_rows)
         self._suspicious = False
         self._is_firmata = False
         self._queried_ns = 0
+        self._asked_again: set[int] = set()
+        """Lines whose first levels have not come in time."""
         self._dropped_before = 0
         self._heard = -1, 0
         """Bytes from the board so far, and the time of the look that first found them, in ns."""
@@ -98,14 +103,11 @@ class LevelChecks:
             else {},
         )
 
-    def suspect(self) -> None:
-        """Query the levels soon: readings were lost."""
+    def suspect(self, *, is_noise: bool = False) -> None:
+        """Query the levels soon: readings were lost, or bytes change on the line."""
         self._suspicious = True
-
-    def notice_noise(self) -> None:
-        """Query the levels soon: a message was refused, so bytes change on the line."""
-        self._suspicious = True
-        self._doubts.notice()
+        if is_noise:
+            self._doubts.notice()
 
     def look(self) -> None:
         """Query the levels if it is time, and use the answers to earlier queries."""
@@ -127,14 +129,17 @@ class LevelChecks:
         ):
             for _ in range(count):
                 self._refuse(reason)
-        are_lost = now_ns >= session.sent_ns and readings.pass_lost_fences(now_ns, _FENCE_NS)
+        has_left = now_ns >= session.sent_ns
+        if has_left and (overdue := readings.overdue_lines(now_ns, _FENCE_NS)):
+            self._ask_first_levels(overdue)
+        are_lost = has_left and readings.pass_lost_fences(now_ns, _FENCE_NS)
         # A board from which nothing comes is silent or unplugged: no byte has changed.
         if are_lost and now_ns - self._heard[1] < _FENCE_NS:
-            self.notice_noise()
+            self.suspect(is_noise=True)
         # Of other lines all edges have one level.
         edges.intersection_update(self._commands.checkable_lines(unasked=False))
         if edges:
-            self.notice_noise()
+            self.suspect(is_noise=True)
         self._suspicious |= bool(reports or strange)
         self._doubts.look(now_ns)
         readings.ask_again()
@@ -175,6 +180,27 @@ class LevelChecks:
                 " baud rate. A firmware that sends other texts than Firmata's does the same.",
             )
 
+    def _ask_first_levels(self, overdue: dict[int, int]) -> None:
+        """Send the orders of lines again whose answers were lost, with the edges since then."""
+        watched = self._commands.orders.watched
+        orders = {line: watched[line] for line in overdue if line in watched}
+        if not orders:
+            return
+        names = ", ".join(map(str, orders))
+        if new := orders.keys() - self._asked_again:
+            self._asked_again |= new
+            self._log.warning(
+                "%s: the first level of line %s has not come, so its readings begin later. It is"
+                " queried again. Check the board's cable and supply",
+                *(self._session.name, names),
+            )
+        count = sum(overdue[line] for line in orders)
+        self._lose("edges", count, f"the first level of line {names} had not come")
+        try:
+            self._session.send(chip_encode.watch_edges(orders))
+        except DeviceError:
+            pass  # the board is lost, which the session has reported
+
     def _ask_port(self, port: int) -> None:
         try:
             self._session.send(encode.report_digital(port, True))
@@ -192,7 +218,7 @@ class LevelChecks:
             )
         self.dropped += count
         self._note("bytes-dropped", f"{count} bytes from the board belong to no message")
-        self.notice_noise()
+        self.suspect(is_noise=True)
 
     def _take_corrected(self, line: int, level: bool) -> None:
         if not self.corrected:

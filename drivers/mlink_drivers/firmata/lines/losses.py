@@ -56,7 +56,7 @@ class ChipLosses:
         note: Called with a keyword and a text for the table of events.
         query: Returns the query of the board's counts.
         is_checked: Whether the board's messages have check values; else counts are confirmed.
-        on_refused: Called when a message is not used because bytes change on the line.
+        on_refused: Called when a message is not used: whether bytes change on the line.
         unanswered: Returns the queries of its clock since its last answer.
         on_lost: Called when readings are lost.
     """
@@ -71,7 +71,7 @@ class ChipLosses:
         query: Callable[[], bytes],
         is_checked: Callable[[], bool],
         unanswered: Callable[[], int],
-        on_refused: Callable[[], None],
+        on_refused: Callable[[bool], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._context = context
@@ -233,8 +233,7 @@ class ChipLosses:
         """Count a message that is not used; the first of each kind is reported at once."""
         self._refused[reason] += 1
         is_noise = not self._is_checked() or reason == WRONG_CHECK_VALUE
-        if is_noise:
-            self._on_refused()
+        self._on_refused(is_noise)
         self._note("message-refused", reason)
         total = self._refused.total()
         if self._refused[reason] == 1:

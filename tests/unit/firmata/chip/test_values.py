@@ -38,6 +38,21 @@ def test_an_edge_that_is_in_the_first_level_is_not_reported_twice():
     assert inputs.is_news(7, True, 11 * MSEC)  # the edge between was lost, this one was not
 
 
+def test_a_line_without_an_answer_is_overdue_with_the_edges_that_have_no_use():
+    inputs = ChipInputs()
+    inputs.expect(7)
+    inputs.expect(7)
+    assert inputs.overdue(0, 1000 * MSEC) == {}
+    for time_ns in (1, 2):
+        assert not inputs.is_news(7, True, time_ns)
+    assert inputs.overdue(999 * MSEC, 1000 * MSEC) == {}
+    assert inputs.overdue(1000 * MSEC, 1000 * MSEC) == {7: 2}
+    assert inputs.overdue(1500 * MSEC, 1000 * MSEC) == {}  # the order was sent again
+    assert inputs.answered(7, False, 1600 * MSEC)  # one order, whatever was lost before
+    assert inputs.overdue(9000 * MSEC, 1000 * MSEC) == {}
+    assert inputs.is_news(7, True, 1700 * MSEC)
+
+
 def test_a_removed_line_has_no_readings_and_no_kept_level():
     inputs = ChipInputs()
     inputs.expect(7)

@@ -371,6 +371,24 @@ def test_a_level_that_was_lost_is_queried_and_becomes_a_reading(levels, caplog, 
     assert levels.context.reports["levels_corrected"] == 1
 
 
+@pytest.mark.parametrize("kind", [Edges.BOTH, Edges.RISING])
+def test_a_first_level_that_was_refused_is_queried_again_and_edges_until_then_are_lost(
+    levels, monkeypatch, caplog, kind
+):
+    """The line was without readings for the whole run, and the run without a loss."""
+    monkeypatch.setattr(lines_levels, "_FENCE_NS", 0)
+    levels.run.commands.execute(4, WatchEdges(kind), 0)
+    levels.readings.expect_edges(4)
+    levels.hear(edge_watch(4, False, shifted(LATER)))  # such as by a clock that was not steady
+    levels.hear(edge_block(0, [(4, True, shifted(-300))]))
+    assert 4 in look(levels)
+    assert levels.events(LOST) == ["1 edges: the first level of line 4 had not come"]
+    assert "the first level of line 4 has not come" in caplog.text
+    levels.hear(edge_watch(4, False, shifted(-200)), edge_block(1, [(4, True, shifted(-100))]))
+    readings = levels.context.outputs["fmdata"].items
+    assert [reading.value for reading in readings if reading.line_id == 4] == [0, 1]
+
+
 def test_an_edge_after_the_query_needs_no_correction(levels):
     levels.lose(events_lost(1))
     assert look(levels) == [7, 8]

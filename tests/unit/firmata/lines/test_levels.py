@@ -55,6 +55,7 @@ class Bench:
             commands,
             note=lambda event, _detail: self.rows.append(event),
             refuse=lambda _reason: None,
+            lose=lambda _what, _count, _why: None,
         )
         self.readings.start()
         self.levels.start()
