@@ -17,10 +17,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mlink.cli.output import table_console
 from mlink.cli.typed import execute_typed, typed_lines
 from mlink.clock import MasterClock
 from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError
+from mlink.storage.failures import printable
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
 from mlink_drivers.firmata.console_values import LatestValues
@@ -86,7 +88,7 @@ def run_console(
     Raises:
         DeviceError: The board cannot be opened or was lost, or one of `commands` failed.
     """
-    shown = console or Console(highlight=False)
+    shown = console or table_console()
     with BoardConsole(spec, shown, name=name, baud_rate=baud_rate or DEFAULT_BAUD_RATE) as board:
         if commands:
             for line in commands:
@@ -357,7 +359,7 @@ class BoardConsole(ClosesOnExit):
         if isinstance(message, I2CReply):
             self._others.append(message)
         elif isinstance(message, StringData) and message.text != _NO_DEVICE:
-            _log.warning("%s reports: %s", self._session.name, message.text)
+            _log.warning("%s reports: %s", self._session.name, printable(message.text))
         elif isinstance(message, PinState):
             with self._answered:
                 self._states[message.pin] = message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.console import BoardConsole, run_console
+from mlink_drivers.firmata.wire.protocol import StringData
 from tests.support.boards.i2c_answers import answer_i2c
 from tests.support.boards.scripted_board import UNO_PINS, ScriptedBoard, sysex
 
@@ -51,6 +53,18 @@ def answer_states(scripted):
         answer(message)
 
     scripted._answer = with_states
+
+
+def test_texts_of_the_board_control_no_terminal(scripted, caplog):
+    scripted.name = "\x1b[31mred"
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        run_console(scripted.path, commands=["info"])
+    assert "\x1b" not in shown.getvalue()
+    seen = Seen(scripted)
+    with seen.console:
+        seen.console._on_other(StringData("\x1b]0;owned\x07"), 0)
+    assert r"reports: \x1b]0;owned\x07" in caplog.text
 
 
 def test_info_shows_the_board_and_its_line(seen):

@@ -57,7 +57,7 @@ class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
             return self.reason
         other_rate = self.baud_rate != DEFAULT_BAUD_RATE
         return (
-            f"{self.firmware} {self.version} (Firmata {self.protocol}),"
+            f"{self.firmware or 'unknown firmware'} {self.version} (Firmata {self.protocol}),"
             f" {self.pins} pins, {self.analog_inputs} of them analog inputs"
             + (f", at {self.baud_rate} baud" if other_rate else "")
             + (f", {in_words(self.i2c)}" if self.i2c is not None else "")
@@ -170,7 +170,7 @@ def _try_rates(transport: Transport, timeout_s: float) -> ProbeResult:
         if handshake.complete:
             return _result(transport, handshake)
         failure = handshake.failure(waited_s, rate)
-        if handshake.identified:
+        if handshake.identified or handshake.is_firmata:
             failures = [failure]
             break
         if handshake.has_received:

@@ -7,11 +7,14 @@ everything while its bootloader runs.
 from __future__ import annotations
 
 import itertools
+import logging
+from collections import Counter
 from typing import Final
 
 import msgspec
 
 from mlink.errors import DeviceError
+from mlink.storage.failures import printable
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.pin_layout import PinLayout
 from mlink_drivers.firmata.wire.protocol import (
@@ -35,6 +38,12 @@ _PATIENCE: Final = 4
 
 _RECEIVED_KEPT: Final = 4096
 _RECEIVED_SHOWN: Final = 48
+_NAME_CHARS: Final = 64
+_MOST_PINS: Final = 128
+"""A pin has 7 bits in every message."""
+_QUERIES: Final = encode.protocol_version_query() + encode.firmware_query()
+
+_log = logging.getLogger(__name__)
 
 
 class BoardDescription(msgspec.Struct, frozen=True):
@@ -97,6 +106,11 @@ class Handshake:
         return self._version is not None and self._firmware is not None
 
     @property
+    def is_firmata(self) -> bool:
+        """Whether a firmware has answered with its name."""
+        return self._firmware is not None
+
+    @property
     def complete(self) -> bool:
         """Whether all queries were answered."""
         return self.identified and self._capabilities is not None and self._mapping is not None
@@ -114,7 +128,7 @@ class Handshake:
         """
         self._do_without()
         if not self.identified:
-            return encode.system_reset() + encode.protocol_version_query() + encode.firmware_query()
+            return encode.system_reset() + _QUERIES
         missing = b""
         if self._capabilities is None:
             missing += encode.capability_query()
@@ -184,10 +198,34 @@ class Handshake:
         return BoardDescription(
             address=self._address,
             protocol_version=(version.major, version.minor),
-            firmware_name=firmware.name,
+            firmware_name=printable(firmware.name[:_NAME_CHARS]),
             firmware_version=(firmware.major, firmware.minor),
-            layout=PinLayout(capabilities.pins, mapping.channels[: len(capabilities.pins)]),
+            layout=self._layout(capabilities.pins[:_MOST_PINS], mapping.channels),
         )
+
+    def _layout(
+        self, pins: tuple[dict[int, int], ...], channels: tuple[int | None, ...]
+    ) -> PinLayout:
+        """Return the pins; those without an analog channel of their own are no analog inputs."""
+        channels = (*channels, *[None] * len(pins))[: len(pins)]
+        times = Counter(channels)
+        own = tuple(channel if times[channel] == 1 else None for channel in channels)
+        useless = [
+            pin for pin, modes in enumerate(pins) if PinMode.ANALOG in modes and own[pin] is None
+        ]
+        if useless:
+            _log.warning(
+                "the firmware at %s reports no analog channel of its own for the pins %s, so they"
+                " cannot be analog inputs",
+                *(self._address, ", ".join(map(str, useless))),
+            )
+        modes = tuple(
+            {mode: bits for mode, bits in modes.items() if mode != PinMode.ANALOG}
+            if pin in useless
+            else modes
+            for pin, modes in enumerate(pins)
+        )
+        return PinLayout(modes, own)
 
     def failure(self, timeout_s: float, baud_rate: int) -> DeviceError:
         """Return the error for a handshake that was not completed in time.
@@ -203,6 +241,18 @@ class Handshake:
                 f"the board on {where} speaks Firmata but did not report its {missing}"
                 f" within {timeout_s:g} s",
                 remedy="Upload a complete firmware: StandardFirmata or ConfigurableFirmata.",
+            )
+        if self._firmware is not None:
+            return DeviceError(
+                f"the board on {where} reports the firmware {printable(self._firmware.name)!r},"
+                f" but did not report its protocol version within {timeout_s:g} s",
+                remedy="Upload a complete firmware: StandardFirmata or ConfigurableFirmata.",
+            )
+        if _QUERIES in self._received:
+            return DeviceError(
+                f"what is on {where} sends back what is sent to it",
+                remedy="Check that its lines RX and TX are not connected to each other, and upload"
+                " StandardFirmata.",
             )
         if not self._received_count:
             return DeviceError(
