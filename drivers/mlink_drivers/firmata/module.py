@@ -101,7 +101,7 @@ class FirmataModule(Module[FirmataSettings]):
         self._pulse_rows = pulses
         self._punctuality = Punctuality(self.log.warning, self.context.waiting.now_ns)
         self._events = events
-        self._readings = Readings(
+        readings = self._readings = Readings(
             outputs["fmdata"],
             clock,
             fail=self.context.fail,
@@ -181,6 +181,7 @@ class FirmataModule(Module[FirmataSettings]):
             fail=self.context.fail,
             set_status=self.context.set_status,
             log=self.log,
+            note_away=lambda ns: readings.note_away(ns, settings.sampling_interval_msec),
         )
         self._fmctl = self.context.inputs["fmctl"]
         self._fmctl.on_item = self._on_command
@@ -213,6 +214,8 @@ class FirmataModule(Module[FirmataSettings]):
 
     def halt(self) -> None:
         """Stop sending readings."""
+        if self._recovery is not None:
+            self._recovery.finish()
         if self._readings is not None:
             self._readings.halt()
         if self._chip is not None and self._chip.triggers is not None:
@@ -354,6 +357,8 @@ class FirmataModule(Module[FirmataSettings]):
         channels = len(self._readings.channels)
         per_channel = round(quiet_s * 1000 / self.settings.sampling_interval_msec)
         self._readings.note_lost(max(1, channels * per_channel))
+        if self._recovery is not None:
+            self._recovery.noted_ns = self._session.waiting.now_ns()
         what = "sent no sample" if channels else "answered no query"
         reason = f"the board is silent: it {what} for {quiet_s:g} s"
         remedy = "Press its reset button; check its power supply, its cable and its firmware."

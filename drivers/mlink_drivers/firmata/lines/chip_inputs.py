@@ -26,6 +26,11 @@ class ChipInputs:
         self.contradicted: set[int] = set()
         """Lines with an edge to the level that they had already."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no line is an input."""
+        return not self._asked and not self._live
+
     def expect(self, line: int) -> None:
         """Add a line whose order is being sent; its readings begin with the answer.
 

@@ -337,6 +337,21 @@ class Readings:
             if self._acquiring:
                 self._note_lost(count)
 
+    def note_away(self, duration_ns: int, interval_msec: int) -> None:
+        """Leave a gap for the readings of a time in which the board was away; one at least.
+
+        Args:
+            duration_ns: How long it was away, since the last such call.
+            interval_msec: Interval of analog samples.
+        """
+        with self._lock:
+            scans = duration_ns / 1e6 / interval_msec
+            samples = sum(scans / line.every for line in self._analog_lines.values())
+            if self._acquiring and (
+                samples or self._inputs.ports or not self._chip_inputs.is_empty
+            ):
+                self._note_lost(max(1, round(samples)))
+
     def on_loss(self, error: DeviceError) -> None:
         """Pass on the loss of the board."""
         self._on_lost(error)

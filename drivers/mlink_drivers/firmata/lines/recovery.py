@@ -19,6 +19,8 @@ from mlink_drivers.firmata.wire import encode
 from mlink_drivers.identity import PortIdentity, find_again
 
 _REMEDY: Final = "Check the cable, the hub and the board's power supply, then start again."
+_GAP_NS: Final = 1_000_000_000
+"""While a board is away its missing readings are noted in these steps: tests wait for readings."""
 _BOOT_NS: Final = 10_000_000
 """Bytes of a restarted board that arrive this long before its name belong to the new start."""
 
@@ -39,6 +41,8 @@ class Recovery:
         fail: Fails the run.
         set_status: Sets the module's status line.
         log: The module's log.
+        note_away: Called while the board is away, with the time in ns since the last such call or
+            the last sign of life; no readings are of that time.
         find: Returns the present address of a device, None while it is away.
     """
 
@@ -55,11 +59,16 @@ class Recovery:
         fail: Callable[[BaseException], None],
         set_status: Callable[[str], None],
         log: logging.Logger,
+        note_away: Callable[[int], None] = lambda _ns: None,
         find: Callable[[str, PortIdentity | None], str | None] = find_again,
     ) -> None:
         self.reconnects = 0
         self.unproven = 0
         """Messages to a board that was lost since its last sign of life."""
+        self.noted_ns = 0
+        """Until when missing readings were noted."""
+        self._away_ns = 0
+        self._note_away = note_away
         self._session = session
         self._commands = commands
         self._events = events
@@ -72,8 +81,14 @@ class Recovery:
         """When the lost board gave its last sign of life; 0 while it is there."""
         self._restarted_ns: int | None = None
         """When a restarted board began to report that."""
+
+        def look() -> str | None:
+            if session.waiting.now_ns() - self.noted_ns >= _GAP_NS:
+                self._note_gap()
+            return find(spec, identity)
+
         self._reconnect = Reconnect(
-            lambda: find(spec, identity),
+            look,
             self._reopen,
             self._on_state,
             waiting=session.waiting,
@@ -90,6 +105,7 @@ class Recovery:
         if self._settings.on_loss == "continue":
             self._reconnect.lost(error.message)
             return
+        self._note_gap(sign_ns)
         self._events.note("lost", self._since(error.message, sign_ns))
         lost = DeviceError(f"board {self._session.name} lost: {error.message}", remedy=error.remedy)
         lost.__cause__ = error
@@ -110,13 +126,31 @@ class Recovery:
             self._session.drop(error)
         else:
             sign_ns = self._count_unproven()
+            self._note_gap(sign_ns)
             self._events.note("restarted", self._since("", sign_ns))
             self._fail(error)
+
+    def finish(self) -> None:
+        """Note what is missing of a board that is still away: the stream of readings ends."""
+        if self._lost_ns:
+            self._note_gap()
 
     def report(self, context: ModuleContext[FirmataSettings]) -> None:
         """Report the losses for the run's summary."""
         if self.reconnects:
             context.report("reconnects", self.reconnects)
+        away_ns = self._away_ns
+        if self._lost_ns:
+            away_ns += self._session.waiting.now_ns() - self._lost_ns
+        if away_ns:
+            away_s = round(away_ns / 1e9, 1)
+            context.report("board_away_sec", away_s)
+            context.note_loss(
+                f"{self._session.name} was away for {away_s} s"
+                + (", until the end" if self._lost_ns else "")
+                + ": its readings of that time are missing",
+                "Check its cable and its supply.",
+            )
         if self.unproven:
             context.report("messages_unproven", self.unproven)
             context.note_loss(
@@ -128,6 +162,11 @@ class Recovery:
     def close(self) -> None:
         """Stop searching for the board."""
         self._reconnect.close(self._session.close)
+
+    def _note_gap(self, from_ns: int = 0) -> None:
+        now_ns = self._session.waiting.now_ns()
+        self._note_away(now_ns - max(from_ns, self.noted_ns))
+        self.noted_ns = now_ns
 
     def _count_unproven(self) -> int:
         """Count the messages since the last sign of life; return the time of that."""
@@ -170,6 +209,7 @@ class Recovery:
             self._set_status(f"lost: {detail}")
         else:
             self._lost_ns = sign_ns = self._last_sign_ns()
+            self._note_gap(sign_ns)
             self._log.warning(
                 "%s lost: %s; its last sign of life was %.1f s before; no readings until it is"
                 " back",
@@ -181,7 +221,10 @@ class Recovery:
             self._set_status(f"lost: {detail}")
 
     def _on_back(self, address: str) -> None:
-        gap_usec = (self._session.waiting.now_ns() - self._lost_ns) // 1000
+        self._note_gap()
+        gap_ns = self._session.waiting.now_ns() - self._lost_ns
+        self._away_ns += gap_ns
+        gap_usec = gap_ns // 1000
         self._lost_ns, self._restarted_ns = 0, None
         self.reconnects += 1
         policy = self._settings.on_reconnect

@@ -14,7 +14,7 @@ from typing import Any, Final
 import serial
 
 from mlink.errors import DeviceError
-from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, DeviceLostError
+from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, DeviceLostError, reason_of
 
 _READ_BYTES: Final = 65536
 _PUMP_WAIT_S: Final = 0.2
@@ -67,7 +67,7 @@ class BridgedTransport:
             self._port = serial.serial_for_url(self.address, self.baud_rate, timeout=_PUMP_WAIT_S)
         except (OSError, ValueError) as error:
             raise DeviceError(
-                f"cannot open {self.address}: {error}",
+                f"cannot open {self.address}: {reason_of(self.address, error)}",
                 remedy="Check the host, the port and that an RFC 2217 server runs there.",
             ) from error
         self._near, far = socket.socketpair()

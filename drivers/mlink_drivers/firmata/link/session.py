@@ -269,9 +269,9 @@ class Session:
             self.decoder.reset()
             self._arrivals = ArrivalTimes(self.transport.baud_rate)
             found = self._shake_hands()
-            if before is not None and not found.is_same_board(before):
+            if before is not None and (difference := found.difference(before)):
                 raise DeviceError(
-                    f"what answers at {transport.address} is another board: {found}, not {before}",
+                    f"what answers at {transport.address} is another board: {difference}",
                     remedy=f"Plug {self.name} in again.",
                 )
             self._description = found

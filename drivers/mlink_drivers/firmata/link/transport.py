@@ -16,6 +16,7 @@ import termios
 import time
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import serial
 from serial.tools import list_ports
@@ -279,7 +280,29 @@ def _explain(address: str, error: BaseException) -> DeviceError:
         )
     if number in (errno.ENXIO, errno.ENODEV, errno.EIO):
         return DeviceError(f"{address} went away while it was opened", remedy=_VANISHED_REMEDY)
+    if "://" in address:
+        return DeviceError(
+            f"cannot open {address}: {reason_of(address, error)}",
+            remedy="Check host and port, and that the program that shares the board runs there.",
+        )
     return DeviceError(f"cannot open {address}: {error}", remedy=_present_ports())
+
+
+def reason_of(address: str, error: BaseException) -> str:
+    """Return why a URL could not be opened; pyserial names it again, and writes errors of its own.
+
+    Args:
+        address: scheme://host:port.
+        error: What pyserial has raised.
+    """
+    try:
+        parts = urlsplit(address)
+        complete = bool(parts.hostname and parts.port)
+    except ValueError:
+        complete = False
+    if not complete:
+        return f"write it as {address.partition(':')[0]}://host:port"
+    return str(error).removeprefix(f"Could not open port {address}: ")
 
 
 def _present_ports() -> str:

@@ -60,9 +60,21 @@ class BoardDescription(msgspec.Struct, frozen=True):
         """Whether the board accepts writes of a single pin (0xF5); else only of whole ports."""
         return self.protocol_version >= SINGLE_PIN_WRITE_SINCE
 
-    def is_same_board(self, other: BoardDescription) -> bool:
-        """Whether the name of the firmware and the pins are the same; the address may differ."""
-        return self.firmware_name == other.firmware_name and self.layout == other.layout
+    def difference(self, other: BoardDescription) -> str:
+        """Return in words why this is another board; empty for the same one.
+
+        Addresses and versions of the firmware may differ.
+        """
+        if self.firmware_name != other.firmware_name:
+            return f"it runs {self.firmware_name or 'unknown firmware'}, not {other.firmware_name}"
+        if self.layout.pin_count != other.layout.pin_count:
+            return f"it has {self.layout.pin_count} pins, not {other.layout.pin_count}"
+        if self.layout != other.layout:
+            return "its pins have other modes"
+        if self.protocol_version != other.protocol_version:
+            versions = self.protocol_version, other.protocol_version
+            return "it speaks Firmata {}.{}, not {}.{}".format(*versions[0], *versions[1])
+        return ""
 
     def pulls_up_by_write(self, pin: int) -> bool:
         """Whether a pin has no pull-up mode, but writing a high value to the input enables one.
@@ -258,7 +270,8 @@ class Handshake:
             return DeviceError(
                 f"no answer on {where}: nothing was received within {timeout_s:g} s",
                 remedy="Check that this is the board's port, that StandardFirmata is on it and that"
-                f" baud_rate is what it uses ({_RATES_SHOWN}).",
+                f" baud_rate is what it uses ({_RATES_SHOWN}). A board that takes longer to start"
+                " needs a longer handshake_timeout_s.",
             )
         return DeviceError(
             f"what answers on {where} is not Firmata: {self._received_count} bytes were received"

@@ -19,6 +19,8 @@ _MAX_LISTED = 200
 """Most gaps listed for one subscription; its total count is not limited."""
 _PERIOD_S = 1.0
 """Shortest time between two lines about the same cause in the same place."""
+_LONGEST_PERIOD_S = 60.0
+"""The same where the loss lasts: the time doubles from line to line."""
 
 
 class GapLog:
@@ -60,7 +62,7 @@ class GapLog:
 
 
 class GapWarnings:
-    """Logs losses: one line per second for each cause and place, with their count.
+    """Logs losses, with their count: a line for each cause and place, and further ones ever later.
 
     Args:
         log: Called with (module, level, text); the module is the one that lost the items.
@@ -70,6 +72,7 @@ class GapWarnings:
         self._log = log
         self._logged: dict[tuple[str, ...], int] = {}
         self._due_s: dict[tuple[str, ...], float] = {}
+        self._period_s: dict[tuple[str, ...], float] = {}
 
     def watch(
         self, streams: Iterable[StreamStatus], now_s: float, gone: Collection[str] = ()
@@ -119,7 +122,11 @@ class GapWarnings:
             return
         total = f" ({lost} in total)" if key in self._logged else ""
         self._logged[key] = lost
-        self._due_s[key] = now_s + _PERIOD_S
+        before_s = self._period_s.get(key, 0.0)
+        lasts = now_s < self._due_s.get(key, now_s) + before_s
+        period_s = min(2 * before_s, _LONGEST_PERIOD_S) if lasts and before_s else _PERIOD_S
+        self._period_s[key] = period_s
+        self._due_s[key] = now_s + period_s
         self._log(key[0], logging.WARNING, f"{grown} item(s) {what}{total}")
 
 

@@ -39,6 +39,20 @@ def test_ten_thousand_gaps_in_two_seconds_are_three_lines() -> None:
     ]
 
 
+def test_a_loss_that_lasts_has_ever_fewer_lines_until_it_has_paused() -> None:
+    log, found = Log(), stream()
+    (rec,) = found.subscriptions
+    for second in range(600):
+        rec.lost = rec.refused = second + 1
+        log.warnings.watch([found], second)
+    assert len(log.lines) == 7 + 8  # at 0, 1, 3, 7, 15, 31 and 63 s, then each minute
+    log.lines.clear()
+    for second in (1000, 1001):
+        rec.lost = rec.refused = second
+        log.warnings.watch([found], second)
+    assert len(log.lines) == 2
+
+
 def test_each_cause_has_its_own_line_at_the_module_that_lost_the_items() -> None:
     log = Log()
     found = stream(lost=12, refused=3)

@@ -209,6 +209,37 @@ def test_a_board_that_restarts_is_restored(make, socket):
     assert "restarted during the run" in bench.rows("events")[1][2]
 
 
+def test_a_board_that_is_away_leaves_a_gap_and_is_a_loss_of_the_run(make, socket):
+    """The run was green without a hint, even where the board never came back."""
+    bench = make()
+    bench.set_input(2)
+    bench.wait_for_readings((2, 0))
+    assert bench.context.outputs["fmdata"].lost == 0
+    socket.unplug()
+    bench.wait_for_event("lost")
+    before = bench.context.outputs["fmdata"].lost
+    assert before > 0
+    bench.module.halt()
+    bench.module.drained()
+    assert bench.context.outputs["fmdata"].lost > before  # also what was missing until the end
+    assert bench.context.reports["board_away_sec"] >= 0
+    (text,) = (what for what, _ in bench.context.losses if "away for" in what)
+    assert text.endswith("s, until the end: its readings of that time are missing")
+
+
+def test_a_board_that_is_away_without_inputs_loses_no_reading(make, socket):
+    bench = make()
+    bench.send(Kind.WRITE_DIGITAL, 13, value=1)
+    socket.unplug()
+    bench.wait_for_event("lost")
+    socket.plug()
+    bench.wait_for_event("connected", count=2)
+    bench.module.halt()
+    bench.module.drained()
+    assert bench.context.outputs["fmdata"].lost == 0
+    assert [what for what, _ in bench.context.losses if "away for" in what]
+
+
 def test_another_board_in_the_same_place_is_refused_until_the_right_one_is_back(
     make, socket, caplog
 ):
@@ -218,7 +249,7 @@ def test_another_board_in_the_same_place_is_refused_until_the_right_one_is_back(
     bench.wait_for_event("lost")
     stranger = socket.plug(name="Other.ino")
     bench.wait_for_event("refused")
-    assert "another board: Other.ino 2.5" in caplog.text
+    assert "another board: it runs Other.ino, not StandardFirmata.ino" in caplog.text
     assert b"\xf5\x0d\x01" not in stranger.received
     socket.unplug()
     socket.plug().wait_for(b"\xf5\x0d\x01")

@@ -9,6 +9,7 @@ import tty
 
 import pytest
 
+from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.transport import DeviceLostError
 
@@ -98,6 +99,25 @@ def test_closing_twice_is_allowed(pty):
     transport.close()
     transport.close()
     assert transport.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("socket://127.0.0.1:1", "[Errno 111] Connection refused"),
+        ("rfc2217://127.0.0.1:1", "[Errno 111] Connection refused"),
+        ("socket://127.0.0.1", "write it as socket://host:port"),
+        ("socket://:5000", "write it as socket://host:port"),
+        ("socket://host:99999", "write it as socket://host:port"),
+        ("rfc2217://host:x", "write it as rfc2217://host:port"),
+    ],
+)
+def test_a_url_that_cannot_be_opened_says_why_and_names_no_port_of_this_machine(address, reason):
+    with pytest.raises(DeviceError) as caught:
+        open_transport(address).open()
+    assert caught.value.message == f"cannot open {address}: {reason}"
+    assert "host" in caught.value.remedy
+    assert "present" not in caught.value.remedy
 
 
 def test_a_socket_is_a_line_like_any_other():

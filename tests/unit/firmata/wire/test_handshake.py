@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from mlink_drivers.firmata.wire.decode import Decoder
@@ -84,3 +85,15 @@ def test_a_firmware_without_a_protocol_version_is_named() -> None:
     assert not handshake.identified
     message = handshake.failure(8, 57_600).message
     assert "reports the firmware 'lab', but did not report its protocol version" in message
+
+
+def test_a_board_is_another_one_by_its_name_its_pins_or_its_protocol() -> None:
+    board = described()
+    assert described().difference(board) == ""
+    assert described(name="other").difference(board) == "it runs other, not lab"
+    assert described(pins=DIGITAL * 3).difference(board) == "it has 3 pins, not 4"
+    assert described(pins=DIGITAL * 4).difference(board) == "its pins have other modes"
+    older = msgspec.structs.replace(board, protocol_version=(2, 3))
+    assert older.difference(board) == "it speaks Firmata 2.3, not 2.5"  # it writes whole ports
+    newer = msgspec.structs.replace(board, firmware_version=(3, 0), address="elsewhere")
+    assert newer.difference(board) == ""
