@@ -87,6 +87,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
         self._on_loss = on_loss
         self._sampling = False
         self._exited = False
+        self._read_too_early = False
         self.callback_errors: list[Exception] = []
         """Exceptions of callbacks and handlers; they are logged as well."""
         self.refused_samples = 0
@@ -252,6 +253,16 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             self._sampling = True
             self._report_all(True)
         return 0
+
+    def note_read_too_early(self) -> None:
+        """Warn once of reads of a pin to which no value can come: nothing has begun to sample."""
+        if not self._sampling and not self._exited and not self._read_too_early:
+            self._read_too_early = True
+            _log.warning(
+                "%s: a pin was read that has no value, and the board reports none yet: start"
+                " util.Iterator(board), or call board.samplingOn()",
+                self.name,
+            )
 
     def iterate(self) -> None:
         """Wait a moment: the session's reader handles what arrives.

@@ -125,6 +125,8 @@ class BoardPin(pyfirmata2.Pin):  # type: ignore[misc]  # untyped library
         """Return the last value received for an input, or written to an output."""
         if self._mode == UNAVAILABLE:
             raise OSError(f"{self} can not be used through Firmata")
+        if self.value is None and self._mode in (*INPUT_MODES, PinMode.ANALOG):
+            self.board.note_read_too_early()
         return self.value
 
     def register_callback(self, callback: Callable[[Any], object]) -> None:

@@ -80,6 +80,20 @@ def test_an_iterator_switches_sampling_on_and_ends_with_the_board(scripted):
     assert not iterator.is_alive()
 
 
+def test_a_pin_that_is_read_while_nothing_samples_is_a_warning_once(board, caplog):
+    """Scripts that poll without an Iterator wait for ever; the library raises OSError."""
+    assert board.get_pin("d:13:o").read() is None  # as scripts do that toggle it
+    assert caplog.text == ""
+    button = board.get_pin("d:7:i")
+    assert button.read() is None
+    assert button.read() is None
+    assert caplog.text.count("start util.Iterator(board), or call board.samplingOn()") == 1
+    caplog.clear()
+    board.samplingOn()
+    assert board.get_pin("a:0:i").read() is None
+    assert caplog.text == ""
+
+
 def test_a_loop_over_iterate_switches_sampling_on_and_ends_with_the_board(scripted):
     board = Board(scripted.path)
     button = board.get_pin("d:2:u")
