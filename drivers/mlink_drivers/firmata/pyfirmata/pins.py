@@ -44,6 +44,9 @@ class PinBoard(Protocol):
     def report_callback_error(self, error: Exception) -> None:
         """Report an exception that a callback raised."""
 
+    def note_read_too_early(self) -> None:
+        """Note that an input was read before its first value."""
+
     def refuse_sample(self, pin: object, raw: int, full: int) -> None:
         """Count a sample that is beyond the range of its pin."""
         ...
