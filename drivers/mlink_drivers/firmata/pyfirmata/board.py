@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import pyfirmata2
 from pyfirmata2.pyfirmata2 import InvalidPinDefError
 from serial import SerialException
-from serial.tools import list_ports
 
 from mlink.errors import DeviceError
 from mlink_drivers.firmata.link.open import open_transport
 from mlink_drivers.firmata.link.session import Session, SessionState
 from mlink_drivers.firmata.link.transport import DEFAULT_BAUD_RATE, DeviceLostError
 from mlink_drivers.firmata.pyfirmata.pins import UNAVAILABLE, BoardPin, BoardPort
+from mlink_drivers.firmata.pyfirmata.port import PortFace, find_port
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.pin_layout import PinLayout
 from mlink_drivers.firmata.wire.protocol import (
@@ -104,7 +104,7 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             handshake_timeout_s=handshake_timeout_s,
             reset_on_close=reset_on_close,
         )
-        self.sp = _PortFace(self.session)
+        self.sp = PortFace(self.session)
         description = self.session.connect()
         self.description = description
         self.pin_layout: PinLayout = description.layout
@@ -406,40 +406,3 @@ class Board(pyfirmata2.Board):  # type: ignore[misc]  # untyped library
             if pin.mode == PinMode.SERVO
         )
         self.session.close(farewell)
-
-
-class _PortFace:
-    """The object `board.sp` of scripts: the port's name, and a raw write."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.port = session.transport.address
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the board is connected."""
-        return self._session.state is SessionState.CONNECTED
-
-    def write(self, data: bytes | bytearray) -> int:
-        """Send raw bytes."""
-        self._session.send(bytes(data))
-        return len(data)
-
-    def close(self) -> None:
-        """Close the session."""
-        self._session.close()
-
-
-def find_port() -> str:
-    """Return the only USB serial port.
-
-    Raises:
-        DeviceError: There is none, or more than one.
-    """
-    candidates: list[Any] = [port for port in list_ports.comports() if port.vid is not None]
-    if len(candidates) == 1:
-        return str(candidates[0].device)
-    if not candidates:
-        raise DeviceError("no USB serial port is present", remedy="Plug a board in.")
-    names = ", ".join(f"{port.device} ({port.description})" for port in candidates)
-    raise DeviceError(f"several boards are present: {names}", remedy="Name the port to use.")

@@ -1,4 +1,4 @@
-"""Codecs and containers of the video recorder, and how each stores a frame.
+"""Codecs of the video recorder, and how each stores a frame.
 
 To add a codec: an entry in `CODECS`, and its name in `choices`.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -98,22 +97,6 @@ class Codec:
     """Depths of grey between 8 and 16 bits that it has: players show them in full brightness."""
     odd_format: str = "yuv444p"
     """Format used instead of 4:2:0 for pictures of odd size; "" if there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A file format of FFmpeg.
-
-    The options limit what a kill can lose to about half a second.
-    """
-
-    format: str
-    extension: str
-    time_base: Fraction
-    """Resolution of true times in s; the exact times are in the tsync file."""
-    options: Mapping[str, str]
-    counts_frames: bool = False
-    """Whether it stores no times: the time of a frame is its number over the nominal rate."""
 
 
 def _ffv1_options(threads: int) -> dict[str, str]:
@@ -284,37 +267,6 @@ CODECS: dict[str, Codec] = {
         quality=3,
         odd_format="yuvj420p",
         is_jpeg=True,
-    ),
-}
-
-CONTAINERS: dict[str, Container] = {
-    "matroska": Container(
-        format="matroska",
-        extension="mkv",
-        time_base=Fraction(1, 1000),
-        # Clusters of at most half a second, written at once: after a kill the file plays up to the
-        # last of them. Raw colour has no codec id in Matroska; with this option it is stored
-        # with the one of AVI, which players support.
-        options={"cluster_time_limit": "500", "flush_packets": "1", "allow_raw_vfw": "1"},
-    ),
-    "mp4": Container(
-        format="mp4",
-        extension="mp4",
-        time_base=Fraction(1, 1_000_000),
-        # Fragments of half a second: an MP4 with one index at its end would be lost in a kill.
-        options={
-            "movflags": "empty_moov+default_base_moof",
-            "frag_duration": "500000",
-            "flush_packets": "1",
-            "strict": "unofficial",
-        },
-    ),
-    "avi": Container(
-        format="avi",
-        extension="avi",
-        time_base=Fraction(0),
-        options={"flush_packets": "1"},
-        counts_frames=True,
     ),
 }
 

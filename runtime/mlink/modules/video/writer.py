@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from mlink.closing import ClosesOnExit
 from mlink.errors import ModuleError
 from mlink.modules.video.codecs import (
-    CONTAINERS,
     Codec,
     FrameKind,
     PixelPlan,
@@ -35,6 +34,7 @@ from mlink.modules.video.codecs import (
     narrow_kind,
     pixel_plan,
 )
+from mlink.modules.video.containers import CONTAINERS
 from mlink.modules.video.jpeg import JpegEncoder
 from mlink.modules.video.settling import EncoderThreads
 from mlink.opencv import eight_bits

@@ -18,7 +18,8 @@ from mlink.modules.video.choices import (
     LOSSLESS_CODECS,
     QUALITY_RANGES,
 )
-from mlink.modules.video.codecs import CODECS, CONTAINERS
+from mlink.modules.video.codecs import CODECS
+from mlink.modules.video.containers import CONTAINERS
 from mlink.modules.video.jpeg import jpeg_quality
 from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.recording.video_file import probe, remux
