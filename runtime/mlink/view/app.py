@@ -149,6 +149,7 @@ def make_app(
     if library is not None:
         found += [
             Route("/recording", pages.page("recording.html")),
+            Route("/beside", pages.page("beside.html")),
             Route("/recording/{what}", pages.guarded(_recorded(library))),
         ]
     return _Guarded(Starlette(routes=found), guard)

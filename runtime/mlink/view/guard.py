@@ -19,7 +19,8 @@ TOKEN_BYTES = 16
 """128 bits."""
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-src 'self'; frame-ancestors 'self'"
 )
 HEADERS = {
     "Content-Security-Policy": _CSP,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -48,6 +49,24 @@ def post(home: Served, path: str, body: object, **headers: str) -> tuple[int, di
     found = answer.read()
     connection.close()
     return answer.status, json.loads(found) if found.startswith(b"{") else {}
+
+
+def test_two_recordings_side_by_side_show_one_moment(page, home: Served) -> None:
+    (first,) = (path.parent for path in home.folder.glob("*/manifest.toml"))
+    shutil.copytree(first, home.folder / "second")
+    page.goto(home.url)
+    for name in (first.name, "second"):
+        page.get_by_label(f"{name} side by side").check()
+    page.get_by_role("link", name="See both side by side").click()
+    frames = [page.frame_locator("iframe").nth(number) for number in range(2)]
+    for frame in frames:
+        frame.locator("article.panel").first.wait_for()
+    for frame, other, key in zip(frames, frames[::-1], ("End", "Home"), strict=True):
+        before = other.locator("#at").inner_text()
+        frame.locator("#panels").press(key)
+        api.expect(other.locator("#at")).not_to_have_text(before)
+        api.expect(other.locator("#at")).to_have_text(frame.locator("#at").inner_text())
+    keep_picture(page, "side-by-side")
 
 
 @pytest.mark.sim

@@ -111,18 +111,27 @@ async function look() {
 
 // -- the others -----------------------------------------------------------------------------------
 
+/** Offers the two recordings that are checked side by side. */
+function choose() {
+  const chosen = [...$("recordings").querySelectorAll("input:checked")].map((each) => each.value);
+  const link = make("a", { href: `/beside?${new URLSearchParams(chosen.map((path) => ["of", path]))}` }, "See both side by side");
+  $("recordings").querySelector("p").replaceChildren(chosen.length === 2 ? link : `${chosen.length} of 2 checked`);
+}
+
 function lookAtRecordings() {
   return fill("recordings", "Recordings", "list/recordings", (found) => {
     if (!found.length) return [note("There is no recording below this folder.")];
     const kinds = { completed: "good", failed: "bad" };
     const rows = found.map((each) => make("tr", {},
+      make("td", { class: "choice" }, make("input", { type: "checkbox", value: each.path, "aria-label": `${each.path} side by side`, onchange: choose })),
       make("td", {}, make("a", { href: `/recording?of=${encodeURIComponent(each.path)}` }, each.path)),
       make("td", {}, each.time_created.slice(0, 19).replace("T", " ")),
       make("td", { class: "right" }, each.length_s === null ? "–" : clock(each.length_s)),
       make("td", {}, badge(each.result, kinds[each.result] ?? "warn"), each.reason ? note(each.reason.split("\n")[0]) : ""),
       make("td", { class: each.lost ? "right bad" : "right" }, each.lost === null ? "–" : count(each.lost))));
     const titles = ["recording", "created", "length", "result", "lost"].map((title) => make("th", { scope: "col", class: title === "length" || title === "lost" ? "right" : "" }, title));
-    return [make("div", { class: "rows", tabindex: 0, role: "region", "aria-label": "table of recordings" }, make("table", {}, make("thead", {}, make("tr", {}, ...titles)), make("tbody", {}, ...rows)))];
+    titles.unshift(make("td", {}));
+    return [note("Check two of them to see them side by side."), make("div", { class: "rows", tabindex: 0, role: "region", "aria-label": "table of recordings" }, make("table", {}, make("thead", {}, make("tr", {}, ...titles)), make("tbody", {}, ...rows)))];
   });
 }
 

@@ -41,6 +41,12 @@ export class Moment {
     this.#clamp();
   }
 
+  /** Shows a stretch that ends at a time. */
+  hold(end) {
+    this.#end = end;
+    this.#clamp();
+  }
+
   #clamp() {
     if (this.#end === null) return;
     this.#end = Math.max(this.#end, this.first + this.length);
@@ -73,20 +79,35 @@ export class RecordedMoment extends Moment {
   constructor(first, last) {
     super();
     this.first = first;
-    this.last = last;
+    this.last = this.end = last; // of the recording, and of what can be shown
     this.longest = this.length = last - first;
     this.cursor = first;
     this.running = false;
   }
 
   get present() {
-    return this.last;
+    return this.end;
   }
 
   /** Shows the whole. */
   live() {
     super.live();
     this.length = this.longest;
+  }
+
+  /** What a recording beside this one shows: its cursor, its stretch, and its whole. */
+  get shown() {
+    return { cursor: this.cursor, range: this.range, whole: [this.first, this.end] };
+  }
+
+  /** Shows the same as a recording beside this one; the time axis is as long as the longer one. */
+  follow({ cursor, range: [begin, end], whole: [first, last] }) {
+    this.first = Math.min(this.first, first);
+    this.end = Math.max(this.end, last);
+    this.longest = this.end - this.first;
+    this.length = Math.min(this.longest, end - begin);
+    this.hold(end);
+    this.cursor = Math.round(Math.min(this.last, Math.max(this.first, cursor)));
   }
 
   look(usec) {

@@ -15,7 +15,8 @@ import { WorksPanel } from "./works.js";
 const FIRST_OPEN = 6, POINTS = 1500;
 const $ = (id) => document.getElementById(id);
 const given = new URLSearchParams(location.search), asked = new URLSearchParams(location.hash.slice(1));
-const of = given.get("of") ?? ".";
+const of = given.get("of") ?? ".", beside = given.get("beside") ? new BroadcastChannel(given.get("beside")) : null;
+document.body.classList.toggle("framed", beside !== null);
 if (given.has("of")) $("home").hidden = false;
 history.replaceState(null, "", (given.has("of") ? `/recording?of=${encodeURIComponent(of)}` : "/") + location.hash);
 
@@ -179,6 +180,7 @@ async function begin() {
   moment = new RecordedMoment(about.first_usec, about.last_usec);
   moment.look(Number(asked.get("t") ?? about.first_usec) || 0);
   showHead();
+  if (beside) followOther();
   new WorksPanel($("works"), of, about.streams.filter((each) => each.name).map((each) => each.name), () => location.reload());
   $("play").disabled = false;
   overview = new Overview($("overview"), about, moment, (name) => (panels.has(name) ? panels.close(name) : open(name)));
@@ -186,6 +188,27 @@ async function begin() {
   const shown = about.streams.filter((each) => rank(each) >= 0 && each.counts.length).sort((a, b) => rank(a) - rank(b));
   const names = asked.has("open") ? asked.get("open").split("\n").filter(Boolean) : shown.slice(0, FIRST_OPEN).map((each) => each.name);
   for (const name of names) await open(name);
+}
+
+// -- a recording beside this one ----------------------------------------------------------------
+
+let told = "";
+/** Follows the recording in the other frame, whichever of them somebody moves. */
+function followOther() {
+  beside.onmessage = ({ data }) => {
+    if (data === "begins") return void (told = ""); // it has heard nothing yet
+    const isNew = moment.end < data.whole[1] || moment.first > data.whole[0], isWhole = moment.isLive && moment.length >= moment.longest;
+    moment.follow(data);
+    if (isNew && isWhole) moment.live(); // both begin with all of the longer one
+    else told = JSON.stringify(moment.shown);
+  };
+  beside.postMessage("begins");
+}
+
+function tellOther() {
+  const shown = JSON.stringify(moment.shown);
+  if (shown !== told) beside.postMessage(moment.shown);
+  told = shown;
 }
 
 // -- what the person does ---------------------------------------------------------------------
@@ -229,6 +252,7 @@ function frame(now) {
       overview?.update();
       panels.update();
       for (const source of sources.values()) source?.look();
+      if (beside) tellOther();
       if (now - kept > 1000) keepLink();
     }
   }

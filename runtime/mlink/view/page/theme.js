@@ -18,6 +18,11 @@ export function wireTheme(button, onChange = () => {}) {
     set(dark ? "light" : "dark");
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => onChange());
+  addEventListener("storage", ({ key, newValue }) => {
+    if (key !== "mlink theme" || !newValue) return;
+    document.documentElement.dataset.theme = newValue; // another page, or a frame of this one
+    onChange();
+  });
   const kept = localStorage.getItem("mlink theme");
   if (kept) set(kept);
 }

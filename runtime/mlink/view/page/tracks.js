@@ -80,8 +80,9 @@ class Track {
     if (this.#plot === null) this.#build();
     if (resized) this.#plot.setSize({ width: Math.max(120, this.#chart.clientWidth), height: this.#plot.height });
     const [times, values] = this.series.between(begin, end);
-    if (this.level && times.length && times[times.length - 1] < end) {
-      times.push(end);
+    const known = Math.min(end, this.#panel.moment.last ?? end);
+    if (this.level && times.length && times[times.length - 1] < known) {
+      times.push(known);
       values.push(values[values.length - 1]); // a line keeps its level
     }
     this.#plot.setData([times, values], false);
