@@ -18,6 +18,7 @@ import msgspec
 from mlink.closing import ClosesOnExit
 from mlink.control import Output, Report, Waits, WorkerMessages
 from mlink.engine.direct_output import EVERY_S
+from mlink.engine.place import Place, place_of
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
 from mlink.worker.forkserver import Exited, Forked
@@ -36,6 +37,10 @@ _AT_ONCE = 64
 """Most messages of a worker in one pump: one that sends without end does not hold up the others."""
 _AFTER_EXIT = 10_000
 """Most messages read after a worker's exit; its children may have its channel, and go on."""
+_SERVER_REMEDY = (
+    "If a package's import does not end, look at it by: python -X importtime -c 'import …'. If it "
+    "was stopped (SIGSTOP, a debugger), run without that."
+)
 
 
 @dataclass(slots=True)
@@ -79,6 +84,7 @@ class Fleet(ClosesOnExit):
         fixed_hashes: bool = False,
         hurried: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._folder = folder
         self._hurried = hurried
         self._server = ForkServer(preload, folder, fixed_hashes=fixed_hashes)
         self.workers: dict[str, WorkerHandle] = {}
@@ -165,9 +171,16 @@ class Fleet(ClosesOnExit):
         )
         return self._server.request(spec, descriptors)
 
-    def describe_server(self) -> str:
-        """Return why a worker is not forked yet, as a clause for a message."""
-        return self._server.describe()
+    def place_of(self, worker: WorkerHandle, bench_dir: Path) -> Place:
+        """Return where a worker stands, or why it is not forked yet.
+
+        Args:
+            worker: The worker.
+            bench_dir: The bench's folder: its files are the user's.
+        """
+        if not worker.pid:
+            return Place(self._server.describe(), remedy=_SERVER_REMEDY)
+        return place_of(worker, self._folder, bench_dir)
 
     def rouse_server(self) -> str:
         """Continue the fork server if it is stopped; return a text for the log, or ""."""

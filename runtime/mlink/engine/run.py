@@ -30,7 +30,7 @@ from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place, crash_of, place_of, place_of_devices
+from mlink.engine.place import Place, crash_of, place_of_devices
 from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
@@ -61,10 +61,6 @@ __all__ = ["Engine", "RunOptions", "run_bench"]
 _STEP_S = 0.25
 _WATCH = "mlink.worker.virtual_time.nondeterminism"
 """What workers of scripts import in virtual time."""
-_SERVER_REMEDY = (
-    "If a package's import does not end, look at it by: python -X importtime -c 'import …'. If it "
-    "was stopped (SIGSTOP, a debugger), run without that."
-)
 
 
 def run_bench(bench: Bench, options: RunOptions, observer: RunObserver) -> RunResult:
@@ -403,11 +399,6 @@ class Engine:
             text = f"slower than the chosen speed: {late}"
             self._reporter.log("", logging.INFO, text, of_wall_clock=True)
 
-    def _take_request(self, reason: str) -> None:
-        if not self._outcome.stop_reason:
-            self._reporter.log("", logging.INFO, f"the run ends: {reason}")
-        self._outcome.stop(reason)
-
     # waiting ------------------------------------------------------------------------------
 
     @cached_property
@@ -447,10 +438,7 @@ class Engine:
     def _place(self, worker: WorkerHandle) -> Place:
         """Return where a worker stands."""
         assert self._fleet is not None
-        assert self.work_dir is not None
-        if not worker.pid:
-            return Place(self._fleet.describe_server(), remedy=_SERVER_REMEDY)
-        return place_of(worker, self.work_dir, self.bench.dir)
+        return self._fleet.place_of(worker, self.bench.dir)
 
     def _pump(self, timeout_s: float) -> None:
         assert self._fleet is not None
@@ -462,7 +450,9 @@ class Engine:
             self._outcome.add_error("run", error)
         self._logs.pass_on()
         if reason := self._interrupts.reason():
-            self._take_request(reason)
+            if not self._outcome.stop_reason:
+                self._reporter.log("", logging.INFO, f"the run ends: {reason}")
+            self._outcome.stop(reason)
         self._length.check(self._workers.values(), self._place)
         self._conclusion.take_errors()
         self._reporter.tick(self._workers)
