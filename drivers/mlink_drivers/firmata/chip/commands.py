@@ -49,6 +49,7 @@ class ChipCommands:
         send: Sends encoded messages to the board.
         to_monotonic_ns: Converts master time in µs to ns of CLOCK_MONOTONIC.
         on_pulse: Called with the times of each pulse that has ended.
+        noise: As for `ChipPulses`.
         sampling_interval_msec: Interval of analog scans.
         safe_state_msec: Silence of the host after which outputs become safe; 0 for never.
         safe_values: Line → safe value; 0 for other lines.
@@ -61,6 +62,7 @@ class ChipCommands:
         *,
         to_monotonic_ns: Callable[[int], int],
         on_pulse: Callable[[PulseTimes], None] | None = None,
+        noise: Callable[[], int] = lambda: 0,
         sampling_interval_msec: int = 19,
         safe_state_msec: int = 0,
         safe_values: Mapping[int, int] | None = None,
@@ -75,7 +77,7 @@ class ChipCommands:
         self._safe_state_msec = safe_state_msec
         self._safe_values = safe_values or {}
         self._lock = threading.Lock()
-        self._pulses = ChipPulses()
+        self._pulses = ChipPulses(noise)
         self._analog = ChipAnalog()
         self.late_warning = ""
         """A warning when the start of the last train had passed, else an empty string."""

@@ -1,11 +1,13 @@
 """Assigns the ends that the chip reports to the pulses that were commanded.
 
 Commands that overlap make one pulse with one end. A command that reached the chip after that end
-made another pulse, even if it was sent before the report arrived. Values only; not thread-safe.
+made another pulse, even if it was sent before the report arrived. Where noise takes a report its command
+has no times, and not those of the next pulse. Values only; not thread-safe.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -24,14 +26,21 @@ class _Sent(msgspec.Struct):
     due_ns: int
     sent_ns: int
     ends_ns: int
+    noise: int
+    """Count of the noise at that time."""
     cut: bool = False
     """Whether a later command has ended it."""
 
 
 class ChipPulses:
-    """Commanded pulses of all lines until the chip reports their ends."""
+    """Commanded pulses of all lines until the chip reports their ends.
 
-    def __init__(self) -> None:
+    Args:
+        noise: Returns a count that grows with each refused message of the chip and dropped byte.
+    """
+
+    def __init__(self, noise: Callable[[], int] = lambda: 0) -> None:
+        self._noise = noise
         self._sent: dict[int, list[_Sent]] = {}
 
     @property
@@ -59,7 +68,8 @@ class ChipPulses:
             due_ns: When its first edge is planned; 0 is at once.
         """
         ends_ns = sent_ns + max(asked_usec, takes_usec) * 1000
-        sent = _Sent(asked_usec, commanded_ns, due_ns or commanded_ns, sent_ns, ends_ns)
+        due_ns = due_ns or commanded_ns
+        sent = _Sent(asked_usec, commanded_ns, due_ns, sent_ns, ends_ns, self._noise())
         self._sent.setdefault(line, []).append(sent)
 
     def cut(self, line: int) -> None:
@@ -78,6 +88,9 @@ class ChipPulses:
     def ended(self, line: int, first_ns: int, last_ns: int, *, complete: bool) -> list[PulseTimes]:
         """Return the times of the commands that an end ends, and forget them.
 
+        A command whose pulse was over when a later one of them was sent, and whose own report may
+        have been lost meanwhile, has no times.
+
         Args:
             line: The output.
             first_ns: Time of the first edge.
@@ -93,7 +106,11 @@ class ChipPulses:
             self._sent[line] = left
         else:
             self._sent.pop(line, None)
-        return [_times(line, sent, first_ns, last_ns) for sent in ended]
+        latest_ns, noise = max((sent.sent_ns for sent in ended), default=0), self._noise()
+        lost = [sent for sent in ended if sent.ends_ns < latest_ns and noise > sent.noise]
+        return [
+            _times(line, sent, *((0, 0) if sent in lost else (first_ns, last_ns))) for sent in ended
+        ]
 
     def give_up(self) -> list[PulseTimes]:
         """Return the commands without an end, and forget them."""

@@ -135,6 +135,7 @@ class ChipInRun:
             session.send,
             to_monotonic_ns=self._to_monotonic_ns,
             on_pulse=on_pulse,
+            noise=lambda: session.statistics.dropped_bytes + self._losses.refused,
             sampling_interval_msec=settings.sampling_interval_msec,
             safe_state_msec=settings.safe_state_msec,
             safe_values={int(line): value for line, value in settings.safe_values.items()},

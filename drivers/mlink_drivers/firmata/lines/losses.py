@@ -229,6 +229,11 @@ class ChipLosses:
 
     # -- messages of the board -----------------------------------------------------------------
 
+    @property
+    def refused(self) -> int:
+        """Messages of the board that were not used."""
+        return self._refused.total()
+
     def refuse(self, reason: str) -> None:
         """Count a message that is not used; the first of each kind is reported at once."""
         self._refused[reason] += 1

@@ -102,6 +102,23 @@ def test_an_end_ends_one_command_even_when_the_clocks_disagree():
     assert pulses.ended(8, 2 * MSEC, 7 * MSEC, complete=True) == []
 
 
+@pytest.mark.parametrize("is_noisy", [False, True])
+def test_a_command_whose_report_was_lost_does_not_get_the_times_of_the_next_pulse(is_noisy):
+    noise = [3]
+    pulses = ChipPulses(lambda: noise[0])
+    pulses.begin(8, 2000, 0, 10 * MSEC)
+    noise[0] += is_noisy
+    pulses.begin(8, 2000, 0, 50 * MSEC)
+    pulses.begin(8, 2000, 0, 51 * MSEC)  # flows together with the one before it
+    ended = pulses.ended(8, 50 * MSEC, 53 * MSEC, complete=True)
+    assert [pulse.start_sent_ns for pulse in ended] == [10 * MSEC, 50 * MSEC, 51 * MSEC]
+    # Without noise it was one late pulse: the line has held back the first command.
+    first = (0, 0) if is_noisy else (50 * MSEC, 53 * MSEC)
+    times = [(pulse.first_edge_ns, pulse.last_edge_ns) for pulse in ended]
+    assert times == [first, (50 * MSEC, 53 * MSEC), (50 * MSEC, 53 * MSEC)]
+    assert pulses.lines == []
+
+
 def test_what_has_no_end_is_given_up_without_one():
     pulses = ChipPulses()
     pulses.begin(8, 5000, 1, 10 * MSEC)
