@@ -47,7 +47,7 @@ from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.streams import Streams, metadata_too_large
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.virtual_time.moments import Moments
-from mlink.engine.virtual_time.turn_limit import TurnLimit
+from mlink.engine.virtual_time.turn_limit import Shares, TurnLimit
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError, MlinkError
@@ -422,6 +422,7 @@ class Engine:
                 lambda devices: place_of_devices(devices, work_dir, self.bench.dir),
             ),
             self._moments,
+            Shares(partial(self._reporter.log, of_wall_clock=True)),
         )
 
     @cached_property

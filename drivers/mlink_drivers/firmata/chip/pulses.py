@@ -1,8 +1,8 @@
 """Assigns the ends that the chip reports to the pulses that were commanded.
 
 Commands that overlap make one pulse with one end. A command that reached the chip after that end
-made another pulse, even if it was sent before the report arrived. Where noise takes a report its command
-has no times, and not those of the next pulse. Values only; not thread-safe.
+made another pulse, even if it was sent before the report arrived. Where noise takes a report its
+command has no times, and not those of the next pulse. Values only; not thread-safe.
 """
 
 from __future__ import annotations

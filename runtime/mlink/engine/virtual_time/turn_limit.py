@@ -1,8 +1,12 @@
-"""Ends a run in virtual time whose turn does not end: time stands still for all until it does."""
+"""Ends a run in virtual time whose turn does not end, and says where the time of a slow one goes.
+
+Time stands still for all until a turn ends. A run of many short turns may take long, too.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
@@ -92,3 +96,61 @@ class TurnLimit:
         if self._starved_s is None:
             self._starved_s = starved_s
         return first, took_s - (starved_s - self._starved_s) >= self._limit_s
+
+
+DEVICES = "the simulated devices"
+_SLOW = 0.2
+"""Virtual time is slow where less of it passes than this share of real time."""
+_FIRST_S = 20.0
+"""Real time after which that is judged first; then after twice as much each time."""
+_SHOWN = 3
+
+
+class Shares:
+    """Adds up whose turns take the real time of a run, and logs that where virtual time is slow.
+
+    Args:
+        log: Called with (module, level, text).
+        now: Returns real time in s.
+    """
+
+    def __init__(
+        self, log: Callable[[str, int, str], None], now: Callable[[], float] = monotonic
+    ) -> None:
+        self._log = log
+        self._now = now
+        self._holder = ""
+        self._since_s = 0.0
+        self._took: Counter[str] = Counter()
+        self._judged_usec = 0
+        self._judge_s = _FIRST_S
+
+    def begin(self, holder: str = "") -> None:
+        """Begin with a turn; without one what follows is a wait that the run is meant to make."""
+        now_s = self._now()
+        if self._holder:
+            self._took[self._holder] += now_s - self._since_s
+        self._holder, self._since_s = holder, now_s
+
+    def judge(self, virtual_usec: int) -> None:
+        """Log whose turns take the time, if it is time to and virtual time is slow."""
+        took_s = self._took.total()
+        if took_s < self._judge_s:
+            return
+        passed_s = (virtual_usec - self._judged_usec) / 1e6
+        if passed_s < _SLOW * took_s:
+            shares = ", ".join(
+                f"{name} {part / took_s:.0%}" for name, part in self._took.most_common(_SHOWN)
+            )
+            cure = "Its handlers take that long."
+            if self._took.most_common(1)[0][0] == DEVICES:
+                cure = (
+                    "Each edge of a simulated line takes 5 to 100 µs: slower signals, and fewer"
+                    " lines that report them, take less."
+                )
+            text = (
+                f"virtual time is slow: {passed_s:.2g} s in {took_s:.0f} s, of which took {shares}"
+            )
+            self._log("", logging.WARNING, f"{text}. {cure}")
+        self._judged_usec, self._judge_s = virtual_usec, 2 * self._judge_s
+        self._took.clear()

@@ -11,7 +11,7 @@ from mlink.devices import Reached, Simulation
 from mlink.engine.virtual_time.conductor import NEVER_USEC, Conductor
 from mlink.engine.virtual_time.moments import Moments
 from mlink.engine.virtual_time.participant import Participant
-from mlink.engine.virtual_time.turn_limit import TurnLimit
+from mlink.engine.virtual_time.turn_limit import DEVICES, Shares, TurnLimit
 from mlink.engine.workers import State, WorkerHandle
 
 _STEP_S = 0.25
@@ -38,6 +38,7 @@ class Turns:
         participant: A thread outside of the run that takes part in its time; None without one.
         limit: Ends turns that take too long; None without a limit.
         moments: What companions do while the run lasts; None without companions.
+        shares: Adds up whose turns take the time.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Turns:
         participant: Participant | None = None,
         limit: TurnLimit | None = None,
         moments: Moments | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self._conductor = conductor
         self._workers = workers
@@ -61,6 +63,7 @@ class Turns:
         self._participant = participant
         self._limit = limit
         self._moments = moments
+        self._shares = shares or Shares(lambda _module, _level, _text: None)
         self._phase = "prepare"
         self._end_usec = 0
         """Master time of the stop."""
@@ -193,6 +196,7 @@ class Turns:
                 self._limit.check_worker(self._workers[holder], self._phase)
             return True
         if self._is_running and self._participant_has_turn():
+            self._shares.begin()
             began_ns = monotonic_ns()
             self._pump(_STEP_S)
             self._conductor.stood(monotonic_ns() - began_ns)
@@ -243,6 +247,8 @@ class Turns:
             return True
         self._conductor.give(name, time_usec)
         self._note_turn()
+        self._shares.begin(name)
+        self._shares.judge(self._conductor.now_usec)
         if self._participant is not None:
             self._participant.note_turn(name)
         self._workers[name].send(control.Turn(time_usec, self._conductor.free_until_usec))
@@ -261,6 +267,7 @@ class Turns:
             simulation.run_until(until_usec, stand_usec)
         self._is_asked = True
         self._note_turn()
+        self._shares.begin(DEVICES)
         while (reached := simulation.reached()) is None:
             self._pump(_STEP_S)
             if self._ending():
@@ -268,6 +275,8 @@ class Turns:
             if self._limit is not None:
                 self._limit.check_devices(simulation)
         self._is_asked = False
+        self._shares.begin()
+        self._shares.judge(reached.time_usec)
         if self._await(reached.time_usec):
             self._conductor.simulated(reached.time_usec, self._woken(reached))
             if self._participant is not None:
@@ -289,6 +298,7 @@ class Turns:
     def _await(self, time_usec: int) -> bool:
         """Wait until a time may begin, at a chosen speed; return False when the run ends."""
         while (left_s := self._conductor.left_s(time_usec)) > 0:
+            self._shares.begin()
             self._pump(min(left_s, _STEP_S))
             if self._ending():
                 return False
