@@ -6,7 +6,6 @@ Time stands still for all until a turn ends. A run of many short turns may take 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from time import monotonic
 
@@ -121,7 +120,7 @@ class Shares:
         self._now = now
         self._holder = ""
         self._since_s = 0.0
-        self._took: Counter[str] = Counter()
+        self._took: dict[str, float] = {}
         self._judged_usec = 0
         self._judge_s = _FIRST_S
 
@@ -129,21 +128,21 @@ class Shares:
         """Begin with a turn; without one what follows is a wait that the run is meant to make."""
         now_s = self._now()
         if self._holder:
-            self._took[self._holder] += now_s - self._since_s
+            took_s = self._took.get(self._holder, 0.0)
+            self._took[self._holder] = took_s + now_s - self._since_s
         self._holder, self._since_s = holder, now_s
 
     def judge(self, virtual_usec: int) -> None:
         """Log whose turns take the time, if it is time to and virtual time is slow."""
-        took_s = self._took.total()
+        took_s = sum(self._took.values())
         if took_s < self._judge_s:
             return
         passed_s = (virtual_usec - self._judged_usec) / 1e6
         if passed_s < _SLOW * took_s:
-            shares = ", ".join(
-                f"{name} {part / took_s:.0%}" for name, part in self._took.most_common(_SHOWN)
-            )
+            most = sorted(self._took, key=self._took.__getitem__, reverse=True)
+            shares = ", ".join(f"{name} {self._took[name] / took_s:.0%}" for name in most[:_SHOWN])
             cure = "Its handlers take that long."
-            if self._took.most_common(1)[0][0] == DEVICES:
+            if most[0] == DEVICES:
                 cure = (
                     "Each edge of a simulated line takes 5 to 100 µs: slower signals, and fewer"
                     " lines that report them, take less."
@@ -152,5 +151,6 @@ class Shares:
                 f"virtual time is slow: {passed_s:.2g} s in {took_s:.0f} s, of which took {shares}"
             )
             self._log("", logging.WARNING, f"{text}. {cure}")
-        self._judged_usec, self._judge_s = virtual_usec, 2 * self._judge_s
+        self._judged_usec = virtual_usec
+        self._judge_s *= 2
         self._took.clear()
