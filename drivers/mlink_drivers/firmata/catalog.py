@@ -25,11 +25,11 @@ class FirmataSettings(ModuleSettings):
 
     serial_port: str = ""
     """The port to open when the bench sets no device; the key of Syntalos."""
-    baud_rate: Annotated[int, Meta(gt=0)] = 57600
+    baud_rate: Annotated[int, Meta(gt=0, le=12_000_000)] = 57600
     """Bits per second after opening; StandardFirmata uses 57600."""
     fast_baud_rate: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_000_000
     """Bits per second that mlink's firmware changes to after the handshake; 0 for no change."""
-    handshake_timeout_s: Annotated[float, Meta(gt=0)] = 8.0
+    handshake_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 8.0
     """Longest wait for the board's answers; a board that resets when opened needs up to 3 s."""
     sampling_interval_msec: Annotated[int, Meta(ge=1, le=16383)] = 19
     """Interval of analog samples (sysex 0x7A); 19 ms is the firmware's default."""

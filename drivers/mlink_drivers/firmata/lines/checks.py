@@ -79,6 +79,8 @@ def check_settings(
     budget = ByteBudget(session.transport.baud_rate, interval_msec)
     lines = [(line, "analog_lines", PinMode.ANALOG) for line in settings.analog_lines]
     lines += [(line, "servo_lines", PinMode.SERVO) for line in settings.servo_lines]
+    lines += [(int(line), "decimation", PinMode.ANALOG) for line in settings.decimation]
+    lines += [(int(line), "safe_values", PinMode.OUTPUT) for line in settings.safe_values]
     for line, key, mode in lines:
         if not layout.supports(line, mode):
             raise DeviceError(
@@ -86,8 +88,10 @@ def check_settings(
                 remedy=f"Correct the setting; {layout.describe(line)}.",
             )
         channel = layout.channel_of(line)
-        if mode is PinMode.ANALOG and channel is not None:
+        if key == "analog_lines" and channel is not None:
             budget.add(("analog", line), analog_bytes(channel))
+    for name, value in settings.safe_values.items():
+        _check_safe_value(settings, board, int(name), value)
     if warning := budget.check(str(board)):
         warn(warning)
     if board.protocol_version < SHORT_INTERVALS_SINCE and interval_msec < LEAST_INTERVAL_MSEC:
@@ -96,3 +100,18 @@ def check_settings(
             f" {LEAST_INTERVAL_MSEC} ms at best, not every {interval_msec} ms as set"
         )
     return budget
+
+
+def _check_safe_value(
+    settings: FirmataSettings, board: BoardDescription, line: int, value: int
+) -> None:
+    mode = PinMode.SERVO if line in settings.servo_lines else PinMode.PWM
+    check_value(board, line, mode, value)
+    full = (1 << board.layout.resolution(line, PinMode.PWM, _DEFAULT_PWM_BITS)) - 1
+    if settings.safe_state_msec and (mode is PinMode.SERVO or value not in (0, 1, full)):
+        raise DeviceError(
+            f"safe_values: line {line} cannot have the value {value} with safe_state_msec: the"
+            " board's safe state sets lines low or high",
+            remedy=f"Write 0, 1 or {full}, leave the line out (it is set low), or remove"
+            " safe_state_msec.",
+        )

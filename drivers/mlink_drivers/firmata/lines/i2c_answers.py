@@ -11,7 +11,7 @@ from mlink_drivers.firmata.lines.rows import ReplyRows
 
 _REMEDY: Final = (
     "Check the device's address, its wires to SDA and SCL, its supply and the pull-up resistors;"
-    " `i2c scan` in `mlink board` lists the devices that answer"
+    " `i2c` in `mlink board` lists the devices that answer"
 )
 
 

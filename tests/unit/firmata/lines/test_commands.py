@@ -94,6 +94,37 @@ def test_analog_lines_that_the_board_has_not_are_refused_before_the_run(tmp_path
     bench.module.close()
 
 
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"decimation": {"5": 3}}, "decimation: line 5 of .* cannot be used as analog input"),
+        ({"safe_values": {"99": 1}}, "safe_values: line 99 of .* cannot be used as digital output"),
+        ({"safe_values": {"9": 256}}, "value 256 is out of range for line 9"),
+        (  # a heater at a quarter of its power would be switched on
+            {"safe_values": {"9": 64}, "safe_state_msec": 500},
+            "line 9 cannot have the value 64 with safe_state_msec: .* sets lines low or high",
+        ),
+        (
+            {"safe_values": {"9": 90}, "servo_lines": (9,), "safe_state_msec": 500},
+            "line 9 cannot have the value 90 with safe_state_msec",
+        ),
+    ],
+)
+def test_values_that_the_board_would_not_take_are_refused_before_the_run(
+    tmp_path, scripted, settings, problem
+):
+    bench = Bench(tmp_path, scripted, **settings)
+    with pytest.raises(DeviceError, match=problem):
+        bench.module.prepare()
+    bench.module.close()
+
+
+@pytest.mark.parametrize("value", [0, 1, 255])
+def test_levels_are_safe_values(tmp_path, scripted, value):
+    with Bench(tmp_path, scripted, safe_values={"9": value}, safe_state_msec=500):
+        pass
+
+
 def test_sampling_that_fills_the_line_is_a_warning_before_the_run(tmp_path, scripted, caplog):
     lines = (14, 15, 16, 17, 18)
     with Bench(tmp_path, scripted, analog_lines=lines, sampling_interval_msec=3):
