@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from mlink.errors import ModuleError
 from mlink.reflexes import Edges, ReflexAction
 from mlink.scripting.i2c import i2c_end, i2c_read, i2c_scan, i2c_setup, i2c_write
-from mlink.scripting.orders import LAST_INDEX, LAST_LINE, number, send_order, whole
+from mlink.scripting.orders import LAST_INDEX, LAST_LINE, member, number, send_order, whole
 from mlink.scripting.ports import OutputPort
 from mlink.scripting.ranging import Echo, EchoRanging
 from mlink.scripting.steppers import move_to, stepper, stop_stepper
@@ -65,6 +65,8 @@ _LONGEST_PERIOD_MSEC = (1 << 14) - 1
 _LONGEST_USEC = (1 << 30) - 1
 _MOST_PULSES = (1 << 21) - 1
 _LONGEST_SAFE_MSEC = 600_000
+_LEAST_SAFE_MSEC = 40
+"""A loaded host may pause a process for nearly as long."""
 
 
 def pulse_train(
@@ -172,7 +174,14 @@ def set_reflex(
         ModuleError: A value is out of range.
     """
     whole("index", index, 0, LAST_INDEX)
-    for line in (output, *(condition[:1] if condition is not None else ())):
+    action, edges = member("action", action, ReflexAction), member("edges", edges, Edges)
+    try:
+        pin, level = condition if condition is not None else (_NO_CONDITION, False)
+    except (TypeError, ValueError):
+        raise ModuleError(
+            f"condition cannot be {condition!r}", remedy="Give a line and its level: (4, True)."
+        ) from None
+    for line in (output, *([pin] if condition is not None else [])):
         whole("a line", line, 0, LAST_LINE)
     whole("refractory_usec", refractory_usec, 0, _LONGEST_USEC)
     whole("width_usec", width_usec, 0, _LONGEST_USEC)
@@ -181,7 +190,6 @@ def set_reflex(
             f"a reflex cannot make a pulse of {width_usec} µs",
             remedy="Give width_usec=…, at least 20 µs.",
         )
-    pin, level = condition or (_NO_CONDITION, False)
     fields = (index, int(edges), output, int(action), width_usec, refractory_usec, pin, int(level))
     return send_order(port, trigger, struct.pack("<BBBBBIIBB", _REFLEX, *fields))
 
@@ -194,7 +202,7 @@ def remove_reflex(port: OutputPort, index: int) -> LineCommand:
 
 def watch_edges(port: OutputPort, line_id: int, edges: Edges = Edges.BOTH) -> LineCommand:
     """Report only these edges of a line as readings; `Edges.NONE` ends the reports."""
-    return send_order(port, line_id, bytes((_WATCH_EDGES, int(edges))))
+    return send_order(port, line_id, bytes((_WATCH_EDGES, member("edges", edges, Edges))))
 
 
 def count_encoder(
@@ -294,7 +302,7 @@ def safe_state(
 
     Args:
         port: Output port of type LineCommand, connected to the board.
-        timeout_msec: Silence in ms, at most 600,000; 0 switches the safe state off.
+        timeout_msec: Silence in ms, 40 to 600,000; 0 switches the safe state off.
         levels: Level of each line; None sets all outputs low.
 
     Returns:
@@ -303,7 +311,8 @@ def safe_state(
     Raises:
         ModuleError: A value is out of range.
     """
-    whole("timeout_msec", timeout_msec, 0, _LONGEST_SAFE_MSEC)
+    if timeout_msec != 0:
+        whole("timeout_msec", timeout_msec, _LEAST_SAFE_MSEC, _LONGEST_SAFE_MSEC)
     for line in levels or ():
         whole("a line", line, 0, LAST_LINE)
     pairs = bytes(part for line, high in (levels or {}).items() for part in (line, int(high)))

@@ -330,12 +330,12 @@ class FirmataModule(Module[FirmataSettings]):
             self.context.fail(error)
 
     def _count_signs(self) -> int:
-        """Count samples where lines are sampled often, else everything that arrives."""
+        """Count samples where lines are sampled often, else all messages: a board may babble."""
         assert self._session is not None
         assert self._readings is not None
         if self._readings.channels and self.settings.sampling_interval_msec <= PAUSE_S * 1000:
             return self._readings.samples
-        return self._session.statistics.bytes_in
+        return self._session.statistics.messages_in
 
     def _query_sign(self, repeat: bool) -> None:
         assert self._session is not None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import operator
+from typing import TypeVar
 
 from mlink.errors import ModuleError
 from mlink.scripting.ports import OutputPort
@@ -11,6 +13,7 @@ from mlink.types import LineCommand, LineCommandKind
 
 LAST_LINE = 0x7F
 LAST_INDEX = 0x7E
+_EnumT = TypeVar("_EnumT", bound=enum.Enum)
 
 
 def send_order(port: OutputPort, line_id: int, extra: bytes) -> LineCommand:
@@ -55,3 +58,14 @@ def number(what: str, value: object, least: float, most: float) -> float:
             f"{what} cannot be {value!r}", remedy=f"Give a number from {least:g} to {most:g}."
         )
     return found
+
+
+def member(what: str, value: object, kind: type[_EnumT]) -> _EnumT:
+    """Return `value` as a member of an enum; raise ModuleError when it is none."""
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(kind.__members__)
+        raise ModuleError(
+            f"{what} cannot be {value!r}", remedy=f"Give ms.{kind.__name__} with one of: {names}."
+        ) from None

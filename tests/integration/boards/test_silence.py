@@ -119,6 +119,28 @@ def test_a_board_of_digital_lines_is_queried_while_it_is_quiet(
     assert [row[1] for row in bench.rows("events")] == ["connected", "lost"]
 
 
+def test_a_board_that_sends_what_is_no_message_is_silent_as_well(
+    tmp_path: Path, scripted: ScriptedBoard
+) -> None:
+    """Such as the texts of another program that runs on it after a restart."""
+    ended = threading.Event()
+
+    def babble() -> None:
+        while not ended.wait(0.1):
+            scripted.send(b"rst:0x10 (RTCWDT_RTC_RESET)\r\n")
+
+    with Bench(tmp_path, scripted) as bench:
+        bench.set_input(7)
+        bench.wait_for_readings((7, 0))
+        scripted.mute = True
+        babbler = threading.Thread(target=babble)
+        babbler.start()
+        text = failure(bench)
+        ended.set()
+        babbler.join()
+    assert "it answered no query for 2 s" in text
+
+
 def test_a_peer_that_stops_without_a_fin_is_lost(tmp_path: Path, bridge: Bridge) -> None:
     with Bench(tmp_path, None, address=bridge.address) as bench:
         bench.set_input(7)

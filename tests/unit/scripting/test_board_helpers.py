@@ -69,6 +69,22 @@ def test_numbers_may_be_numpys(port):
             ),
             "a line cannot be 400",
         ),
+        (
+            lambda p: ms.set_reflex(p, 0, trigger=7, output=8, action="HIGH"),
+            "action cannot be 'HIGH'",
+        ),
+        (
+            lambda p: ms.set_reflex(
+                p, 0, trigger=7, output=8, action=ms.ReflexAction.HIGH, condition=7
+            ),
+            "condition cannot be 7",
+        ),
+        (lambda p: ms.watch_edges(p, 7, "RISING"), "edges cannot be 'RISING'"),
+        (lambda p: ms.safe_state(p, 5), "timeout_msec cannot be 5"),
+        (
+            lambda p: ms.safe_state(p, 600_001),
+            "timeout_msec cannot be 600001",
+        ),
         (lambda p: ms.remove_reflex(p, None), "index cannot be None"),
         (lambda p: ms.safe_state(p, 900_000), "timeout_msec cannot be 900000"),
         (lambda p: ms.safe_state(p, 500, {-1: True}), "a line cannot be -1"),

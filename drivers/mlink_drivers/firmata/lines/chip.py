@@ -95,6 +95,8 @@ class ChipInRun:
         self._events = events
         self._reflexes = reflexes
         self._record: ClockRecord | None = None
+        self.safe_states = 0
+        """How often the board has made its outputs safe in this run."""
         self.unchecked_rows = 0
         """Rows of tables from messages without a check value."""
         settings = self._settings
@@ -282,6 +284,13 @@ class ChipInRun:
         """Report the clock's rate and uncertainty, and losses, for the run's summary."""
         self._certainty.report()
         self.levels.report()
+        if self.safe_states:
+            self._context.report("safe_states", self.safe_states)
+            self._context.note_loss(
+                f"{self._session.name} made its outputs safe {self.safe_states} time(s): it"
+                " received nothing for too long. Its reflexes and trains had ended then",
+                "Set a longer safe_state_msec, which gives a busy host more time.",
+            )
         if self._counters.missed:
             self._context.report("counts_missed_by_board", self._counters.missed)
             self._context.note_loss(
@@ -352,6 +361,7 @@ class ChipInRun:
         )
 
     def _on_safe_state(self) -> None:
+        self.safe_states += 1
         self.commands.tripped()
         if self.triggers is not None:
             self.triggers.off()

@@ -19,6 +19,7 @@ from mlink_drivers.firmata.wire import encode
 from mlink_drivers.identity import PortIdentity, find_again
 
 _REMEDY: Final = "Check the cable, the hub and the board's power supply, then start again."
+_NOTED_NS: Final = 1_000_000
 _GAP_NS: Final = 1_000_000_000
 """While a board is away its missing readings are noted in these steps: tests wait for readings."""
 _BOOT_NS: Final = 10_000_000
@@ -165,6 +166,8 @@ class Recovery:
 
     def _note_gap(self, from_ns: int = 0) -> None:
         now_ns = self._session.waiting.now_ns()
+        if now_ns - self.noted_ns < _NOTED_NS:
+            return
         self._note_away(now_ns - max(from_ns, self.noted_ns))
         self.noted_ns = now_ns
 

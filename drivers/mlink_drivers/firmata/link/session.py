@@ -63,6 +63,8 @@ class SessionStatistics(msgspec.Struct):
     """Counts since a session was made."""
 
     bytes_in: int = 0
+    messages_in: int = 0
+    """Since a connection was made; not those of the handshake."""
     bytes_out: int = 0
     dropped_bytes: int = 0
     """Bytes that belonged to no message, such as noise."""
@@ -364,7 +366,9 @@ class Session:
             return
         arrivals = self._arrivals
         arrivals.note_burst(read_ns, len(data))
-        for message in self.decoder.feed(data):
+        messages = self.decoder.feed(data)
+        self._statistics.messages_in += len(messages)
+        for message in messages:
             try:
                 self._listener.on_message(message, arrivals.first_byte_ns(message.offset))
             except Exception as error:  # noqa: BLE001 - reading goes on

@@ -447,6 +447,9 @@ def test_a_safe_state_that_tripped_is_noted_and_ends_the_reflexes(running, caplo
     assert len(running.events("safe-state")) == 1
     assert "safe_state_msec" in caplog.text
     assert running.run.commands.orders.reflexes == {}
+    running.run.report()
+    assert running.context.reports["safe_states"] == 1
+    assert "uno made its outputs safe 1 time(s)" in running.context.losses[0][0]
 
 
 def test_a_board_that_fell_back_to_its_first_rate_is_a_warning(running, caplog):

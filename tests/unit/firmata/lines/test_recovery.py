@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -219,6 +220,7 @@ def test_a_board_that_is_away_leaves_a_gap_and_is_a_loss_of_the_run(make, socket
     bench.wait_for_event("lost")
     before = bench.context.outputs["fmdata"].lost
     assert before > 0
+    time.sleep(0.002)
     bench.module.halt()
     bench.module.drained()
     assert bench.context.outputs["fmdata"].lost > before  # also what was missing until the end

@@ -255,6 +255,7 @@ def test_bytes_are_counted(listener):
     assert after.bytes_out - before.bytes_out == 3
     assert after.bytes_in - before.bytes_in == 5
     assert after.dropped_bytes - before.dropped_bytes == 2
+    assert after.messages_in == 1
 
 
 def test_what_is_written_leaves_at_the_baud_rate(listener):
