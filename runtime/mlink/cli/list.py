@@ -53,7 +53,15 @@ def list_recordings(
         raise StorageError(
             f"there is no folder {folder}", remedy="Name the folder that `mlink run` recorded to."
         )
-    found = sorted(map(_listed, _recordings_below(folder)), key=_age, reverse=True)
+    unsearched: list[str] = []
+    below = list(_recordings_below(folder, unsearched))
+    if unsearched:
+        why = f"in more than {_DEPTH} others, or not readable"
+        text = (
+            f"{len(unsearched)} folder(s) were not searched ({why}): {printable(unsearched[0])} …"
+        )
+        typer.echo(text, err=True)
+    found = sorted(map(_listed, below), key=_age, reverse=True)
     if json:
         print_json(found)
         return
@@ -78,10 +86,18 @@ def _count(number: int | None) -> Text:
     return Text("–" if number is None else str(number), style="bold red" if number else "")
 
 
-def _recordings_below(folder: Path) -> Iterator[Path]:
-    """Yield the folders of recordings; what is inside of a recording is none."""
+def _recordings_below(folder: Path, unsearched: list[str]) -> Iterator[Path]:
+    """Yield the folders of recordings; what is inside of a recording is none.
+
+    Args:
+        folder: Where to begin.
+        unsearched: Gets the folders that are not searched.
+    """
     deepest = str(folder).count(os.sep) + _DEPTH
-    for path, folders, files in os.walk(folder):
+    walk = os.walk(folder, onerror=lambda error: unsearched.append(str(error.filename)))
+    for path, folders, files in walk:
+        if MANIFEST not in files and path.count(os.sep) > deepest:
+            unsearched += [str(Path(path) / each) for each in folders]
         if MANIFEST in files or path.count(os.sep) > deepest:
             folders.clear()
         if MANIFEST in files:

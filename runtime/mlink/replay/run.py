@@ -17,7 +17,8 @@ from mlink.engine.virtual_time.conductor import VirtualTime
 from mlink.engine.virtual_time.patient import patient_recorders
 from mlink.engine.virtual_time.simulated import digest_of
 from mlink.errors import BenchError, StorageError
-from mlink.recording.care.verify import VerifyReport, verify_recording
+from mlink.recording.care.repair import left_by_repair
+from mlink.recording.care.verify import Level, VerifyReport, verify_recording
 from mlink.recording.collection import Recording
 from mlink.recording.journal import Journal, read_journal
 from mlink.replay.compare import Compared, compare
@@ -154,10 +155,14 @@ def _check(path: Path) -> VerifyReport:
     raise StorageError(
         f"{path} is {'damaged' if first.level == 'damage' else 'not closed'}: "
         f"{first.dataset + ': ' if first.dataset else ''}{first.text}{more}",
-        remedy="`mlink verify` lists all findings; `mlink repair` closes the recording."
-        if first.level == "unfinished"
-        else "`mlink verify` lists all findings; restore the damaged parts from a copy.",
+        remedy=f"`mlink verify` lists all findings; {_what_to_do(path, first.level)}.",
     )
+
+
+def _what_to_do(path: Path, level: Level) -> str:
+    if level == "unfinished" and not left_by_repair(path):
+        return "`mlink repair` closes the recording"
+    return "restore the damaged parts from a copy"
 
 
 def _journals(recording: Recording) -> dict[str, Journal]:

@@ -205,9 +205,9 @@ class Home:
     # -- what there is ---------------------------------------------------------------------------
 
     async def _benches(self, request: Request) -> Response:
-        benches, devices = await asyncio.to_thread(files_below, self._library.root)
-        role, folder = self._role(request).value, str(self._library.root)
-        return as_json({"folder": folder, "role": role, "benches": benches, "devices": devices})
+        benches, devices, left = await asyncio.to_thread(files_below, self._library.root)
+        found = {"folder": str(self._library.root), "role": self._role(request).value}
+        return as_json(found | {"benches": benches, "devices": devices, "left": left})
 
     async def _shown_runs(self, _request: Request) -> Response:
         return as_json([run.shown() for run in reversed(self._runs.values())])
@@ -311,15 +311,20 @@ class Home:
         return self._guard.role_of_cookie(request.headers.get("cookie")) or Role.GUEST
 
 
-def files_below(root: Path) -> tuple[list[str], list[str]]:
-    """Return the bench files and the devices files below a folder: paths relative to it."""
+def files_below(root: Path) -> tuple[list[str], list[str], str]:
+    """Return the bench files and the devices files below a folder: paths relative to it.
+
+    The last is a text of what was not searched, or "".
+    """
     benches: list[str] = []
+    too_deep = 0
     devices: list[str] = []
     deepest = str(root).count(os.sep) + _DEEPEST
     for count, (path, folders, files) in enumerate(os.walk(root)):
         hidden = {each for each in folders if each.startswith(".")} | {"node_modules"}
-        ends = "manifest.toml" in files or path.count(os.sep) > deepest
-        folders[:] = [] if ends else sorted({*folders} - hidden)
+        inside = [] if "manifest.toml" in files else sorted({*folders} - hidden)
+        too_deep += len(inside) if path.count(os.sep) > deepest else 0
+        folders[:] = inside if path.count(os.sep) <= deepest else []
         for name in sorted(files):
             file = Path(path) / name
             if not name.endswith(".toml") or not name.isprintable():
@@ -329,8 +334,12 @@ def files_below(root: Path) -> tuple[list[str], list[str]]:
             if found is not None:
                 found.append(file.relative_to(root).as_posix())
         if count >= _MOST_FOLDERS or max(len(benches), len(devices)) >= _MOST_FILES:
-            break
-    return benches[:_MOST_FILES], devices[:_MOST_FILES]
+            left = (
+                f"Only the first {_MOST_FOLDERS:,} folders, or {_MOST_FILES} files, were searched."
+            )
+            return benches[:_MOST_FILES], devices[:_MOST_FILES], left
+    left = f"{too_deep} folder(s) in more than {_DEEPEST} others were not searched."
+    return benches, devices, left if too_deep else ""
 
 
 def _text(file: Path) -> bytes:

@@ -79,3 +79,12 @@ def test_a_folder_without_recordings(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["list", str(tmp_path)])
     assert (done.exit_code, done.stdout.strip()[:13]) == (0, "no recordings")
     assert CliRunner().invoke(app, ["list", str(tmp_path / "none")]).exit_code == 2
+
+
+def test_folders_that_are_too_deep_are_named(tmp_path: Path) -> None:
+    (tmp_path / "/".join("d" * 80)).mkdir(parents=True)
+    result = CliRunner().invoke(app, ["list", str(tmp_path)])
+    assert (
+        "1 folder(s) were not searched (in more than 64 others, or not readable)" in result.output
+    )
+    assert "no recordings below" in result.output

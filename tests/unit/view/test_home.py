@@ -62,14 +62,16 @@ def in_home(folder, act):
 
 
 def test_benches_and_devices_files_are_told_apart_by_their_tables(folder):
-    assert files_below(folder) == (["bench.toml"], ["lab.toml"])
+    assert files_below(folder) == (["bench.toml"], ["lab.toml"], "")
 
 
 def test_line_feeds_and_folders_without_end_do_not_hang_the_search(folder):
     (folder / "lines.toml").write_bytes(b"\n" * 1_000_000 + b"[modules.a]\n")
     (folder / "/".join("d" * 200)).mkdir(parents=True)
     (folder / "/".join("d" * 200) / "bench.toml").write_text("[modules.a]\n")
-    assert files_below(folder)[0] == ["bench.toml", "lines.toml"]
+    benches, _, left = files_below(folder)
+    assert benches == ["bench.toml", "lines.toml"]
+    assert left == "1 folder(s) in more than 32 others were not searched."
 
 
 def test_all_that_a_page_gives_is_an_argument_of_its_own(folder):

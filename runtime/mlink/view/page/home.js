@@ -71,12 +71,13 @@ function benchRow(bench) {
 }
 
 async function lookAtBenches() {
-  await fill("benches", "Benches", "benches", ({ folder, role: mine, benches, devices }) => {
+  await fill("benches", "Benches", "benches", ({ folder, role: mine, benches, devices, left }) => {
     role = mine;
     deviceFiles = devices;
     $("folder").textContent = folder;
     checks.clear();
-    return benches.length ? benches.map(benchRow) : [note("There is no bench below this folder: mlink new script NAME makes one.")];
+    const rows = benches.length ? benches.map(benchRow) : [note("There is no bench below this folder: mlink new script NAME makes one.")];
+    return left ? [...rows, note(left)] : rows;
   });
   for (const [bench, show] of checks) {
     try {
