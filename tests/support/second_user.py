@@ -1,6 +1,7 @@
 """Another user of the machine, who tries to disturb a run: `python -m … RUN_FOLDER PID…`, as root.
 
 It knows the worst case: the run's folder and its processes. It prints what it could do, as JSON.
+In the environment, SECRETS are words that no command line may have.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ def attacks(
             lambda pid=pid: os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0)),
         )
         yield f"trace {pid}", lambda pid=pid: trace(pid)
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()  # everybody may read it
+        secret = [part for part in os.environ.get("SECRETS", "").split() if part.encode() in words]
+        yield f"read secrets of {pid}", lambda secret=secret: _found(secret)
         for name in ("environ", "mem", "maps", "fd/0", "fd/1", "fd/3", "cwd", "root"):
             path = Path(f"/proc/{pid}/{name}")
             yield f"open {path}", lambda path=path: os.close(os.open(path, os.O_RDONLY))
@@ -96,6 +100,11 @@ def attacks(
                 f"open descriptor {number} of {pid}",
                 lambda pid=pid, n=number: os.close(os.open(f"/proc/{pid}/fd/{n}", os.O_RDWR)),
             )
+
+
+def _found(secret: list[str]) -> None:
+    if not secret:
+        raise OSError("nothing")
 
 
 def unix_sockets(run: Path, known: list[Path]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import ssl
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 LIMIT_S = 120.0
@@ -97,6 +99,17 @@ class Served:
             self.end()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def post(served: Served, path: str, body: object, **headers: str) -> tuple[int, Any]:
+    """Return status and JSON of the answer to a POST of text, or of an object as JSON."""
+    connection = HTTPConnection(urlsplit(served.url).netloc, timeout=LIMIT_S)
+    data = body if isinstance(body, str) else json.dumps(body)
+    connection.request("POST", path, data, headers)
+    answer = connection.getresponse()
+    found = answer.read()
+    connection.close()
+    return answer.status, json.loads(found) if found.startswith(b"{") else {}
 
 
 class Shown(Served):

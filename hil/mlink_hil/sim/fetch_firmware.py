@@ -15,7 +15,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from mlink.errors import DeviceError
+from mlink.errors import DeviceError, MlinkError
+from mlink.storage.inside import as_file
 
 NAME = "StandardFirmata (avrgirl-arduino 5.0.1)"
 _PACKAGE = "avrgirl-arduino@5.0.1"
@@ -42,8 +43,8 @@ def cached_path() -> Path:
 def is_cached() -> bool:
     """Return whether the firmware is in the cache, with the right checksum."""
     try:
-        return _is_right(cached_path().read_bytes())
-    except OSError:
+        return _is_right(as_file(cached_path()).read(_LARGEST))
+    except MlinkError:
         return False
 
 

@@ -16,8 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mlink.modules.video import speed
+from mlink_hil.sim import fetch_firmware
 from tests.support import ROOT
 from tests.support.second_user import NOBODY, become_nobody, take_names
+from tests.support.shown_run import BENCH, SCRIPT, Served, post
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user"),
@@ -152,3 +155,59 @@ def test_the_process_of_another_user_does_not_keep_what_a_killed_run_has_left(
     finally:
         decoy.kill()
         decoy.wait()
+
+
+def test_another_user_cannot_reach_the_page_of_a_folder_nor_the_runs_that_it_starts(
+    open_folder: Path, taken: list[Path]
+) -> None:
+    assert taken
+    for name, text in (("bench.toml", BENCH), ("loop.py", SCRIPT)):
+        (open_folder / name).write_text(text)
+    shared = Path(tempfile.gettempdir())
+    before = set(shared.glob("mlink-view-*"))
+    served = Served(open_folder, "view", ".")
+    try:
+        own = {"Cookie": served.cookie(), "Origin": served.origin}
+        status, _ = post(served, "/home/start", {"bench": "bench.toml"}, **own)
+        assert status == 200
+        process = psutil.Process(served.process.pid)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (rows := list(open_folder.rglob("*.csv"))) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert rows
+        everyone = [process, *process.children(recursive=True)]
+        folders = {Path(path) for each in everyone if (path := each.environ().get("MLINK_RUN"))}
+        folders |= set(shared.glob("mlink-view-*")) - before
+        secrets = " ".join(url.partition("=")[2] for url in (served.url, served.guest_url))
+        pids = [str(each.pid) for each in everyone]
+        assert len(folders) >= 2
+        for folder in folders:
+            attack = [sys.executable, "-m", "tests.support.second_user", str(folder), *pids]
+            done = subprocess.run(
+                attack, capture_output=True, text=True, check=True, cwd=ROOT,
+                env=os.environ | {"SECRETS": secrets},
+            )  # fmt: skip
+            of_all = {f"{what} {shared}" for what in ("list", "read", "make a file in")}
+            assert set(json.loads(done.stdout)) <= of_all
+        for path in ("/", "/home/benches", "/home/runs", "/recording/list", "/run/1"):
+            assert served.get(path)[0] == 401, path
+        for path in ("/home/start", "/home/stop", "/recording/begin"):
+            assert post(served, path, {"number": 1}, Origin=served.origin)[0] == 401, path
+        assert json.loads(served.get("/home/runs", **own)[2])[0]["code"] is None  # it lasts
+    finally:
+        served.close()
+        (shared / "other").unlink(missing_ok=True)
+    assert all(os.path.lexists(path) for path in taken)
+
+
+def test_a_cache_that_another_user_has_made_holds_up_nothing(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (open_folder / "mlink").mkdir()
+    os.mkfifo(open_folder / "mlink" / "encoders.json")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(open_folder))
+    assert speed._read(speed._cache()) == {}
+    firmware = fetch_firmware.cached_path()
+    firmware.parent.mkdir(parents=True)
+    os.mkfifo(firmware)
+    assert not fetch_firmware.is_cached()

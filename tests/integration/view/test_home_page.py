@@ -7,9 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -24,7 +22,7 @@ from tests.support.shown_page import (
     needs_axe,
     wait_for,
 )
-from tests.support.shown_run import BENCH, LIMIT_S, SCRIPT, Served
+from tests.support.shown_run import BENCH, LIMIT_S, SCRIPT, Served, post
 
 
 @pytest.fixture
@@ -39,16 +37,6 @@ def home(tmp_path: Path) -> Iterator[Served]:
     served = Served(folder, "view")
     yield served
     served.close()
-
-
-def post(home: Served, path: str, body: object, **headers: str) -> tuple[int, dict]:
-    connection = HTTPConnection(urlsplit(home.url).netloc, timeout=LIMIT_S)
-    data = body if isinstance(body, str) else json.dumps(body)
-    connection.request("POST", path, data, headers)
-    answer = connection.getresponse()
-    found = answer.read()
-    connection.close()
-    return answer.status, json.loads(found) if found.startswith(b"{") else {}
 
 
 def test_two_recordings_side_by_side_show_one_moment(page, home: Served) -> None:

@@ -16,8 +16,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mlink.errors import MlinkError
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
+from mlink.storage.inside import as_file
 
+_CACHE_BYTES = 1 << 20
 _LONGEST_SEC = 1.0
 _SHORTEST_FRAMES = 4
 _PICTURES = 3
@@ -108,8 +111,8 @@ def _cache() -> Path:
 
 def _read(path: Path) -> dict[str, float]:
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(as_file(path).read(_CACHE_BYTES))
+    except (MlinkError, ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}
