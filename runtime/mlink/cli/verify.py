@@ -58,6 +58,8 @@ def show(
     for finding in report.findings:
         where = f"{finding.dataset}: " if finding.dataset else ""
         console.print(Text(f"{finding.level}: {where}{finding.text}", _STYLES[finding.level]))
+    for hint in report.hints:
+        console.print(Text(f"hint of the run: {hint}", "yellow"))
     if report.ok and report.account:
         console.print(Text("complete and intact", "green"))
     elif report.ok:

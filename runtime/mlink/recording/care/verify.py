@@ -23,6 +23,8 @@ from mlink.storage.failures import UNEXPECTED, damage_of, printable
 from mlink.storage.manifest import FORMAT_VERSION
 from mlink.storage.tree import KEPT_SUFFIX, UnitFolder, collection_folder, units_below
 
+_MOST_HINTS = 50
+_LONGEST_HINT = 1000
 Level = Literal["damage", "unfinished", "incomplete", "note"]
 
 
@@ -67,6 +69,8 @@ class VerifyReport(msgspec.Struct, kw_only=True):
     account: bool = True
     """Whether it is known what was sent to each dataset; False after a kill of the whole run, and
     when the run's account is missing or cannot be read."""
+    hints: list[str] = []
+    """What the run itself has stated of its data: in doubt, times that may be wrong, losses."""
 
     @property
     def intact(self) -> bool:
@@ -138,6 +142,8 @@ def _check_root(root: UnitFolder, report: VerifyReport) -> None:
         add("unfinished", "the outcome of the run is missing: it is still running, or was killed")
     elif not root.attributes["success"]:
         add("note", f"the run failed: {reason}")
+    if isinstance(hints := root.attributes.get("hints"), list):
+        report.hints = [printable(str(hint)[:_LONGEST_HINT]) for hint in hints[:_MOST_HINTS]]
     if root.drafts:
         add("unfinished", f"{len(root.drafts)} half-written file(s) are in the folder")
 

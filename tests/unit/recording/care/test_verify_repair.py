@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,17 @@ def test_a_whole_recording_is_whole(whole):
     found = {dataset.name: (dataset.kind, dataset.items, dataset.times)
              for dataset in report.datasets}  # fmt: skip
     assert found == {"events/table": ("table", FRAMES, None), "video": ("video", FRAMES, FRAMES)}
+
+
+def test_hints_of_the_run_are_repeated_without_their_escapes_and_do_not_fail_it(recording, capsys):
+    path = recording / "attributes.toml"
+    hints = 'hints = ["board: 7 readings in doubt", "a\\u001b[2J", 5]'
+    path.write_text(f"{hints}\n" + re.sub(r"(?ms)^hints = \[.*?\]$", "", path.read_text()))
+    report = verify_recording(recording)
+    assert report.ok
+    assert report.hints == ["board: 7 readings in doubt", "a\\x1b[2J", "5"]
+    verify(recording)
+    assert "hint of the run: board: 7 readings in doubt" in capsys.readouterr().out
 
 
 def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
