@@ -110,7 +110,7 @@ export class ControlPanel {
     this.#store = store;
     this.#act = act;
     const titles = ["time", "to", "command", "by", ""].map((title) => make("th", { scope: "col", class: title === "time" ? "time" : "" }, title));
-    this.#list = make("div", { class: "rows panel", tabindex: 0, role: "region", "aria-label": "commands that were given" }, make("table", {}, make("thead", {}, make("tr", {}, ...titles)), this.#rows));
+    this.#list = make("div", { class: "rows panel acts", tabindex: 0, role: "region", "aria-label": "commands that were given" }, make("table", {}, make("thead", {}, make("tr", {}, ...titles)), this.#rows));
   }
 
   build() {
