@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LONGEST_REQUEST = 65_536
+_BROKEN_OFF = "returned without completing response"
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -65,6 +67,8 @@ def make_server(app: Any, address: Address) -> uvicorn.Server:
     """Return a server of an application; who runs it ends it by `should_exit`."""
     import uvicorn
 
+    # A download that is broken off ends its connection so; who broke it off has said so.
+    logging.getLogger("uvicorn.error").addFilter(lambda each: _BROKEN_OFF not in str(each.msg))
     return uvicorn.Server(
         uvicorn.Config(
             app,

@@ -314,6 +314,8 @@ class _Download(Response):
         going = asyncio.create_task(_gone(receive))
         try:
             await asyncio.wait({pouring, going}, return_when=asyncio.FIRST_COMPLETED)
+            if pouring.done() and isinstance(pouring.exception(), TimeoutError):
+                sys.stderr.write(f"a download was broken off: nothing moved for {_STALLED_S:g} s\n")
         finally:
             for task in (pouring, going):
                 task.cancel()

@@ -119,6 +119,16 @@ def test_only_who_leads_from_our_own_page_starts_runs(folder, headers):
     in_home(folder, act)
 
 
+def test_runs_that_are_started_at_the_same_moment_count_too(folder):
+    async def act(home):
+        starts = [home._start(request({"bench": "bench.toml"})) for _ in range(7)]
+        found = await asyncio.gather(*starts, return_exceptions=True)
+        return [each for each in found if isinstance(each, MlinkError)], len(home._runs)
+
+    refused, runs = in_home(folder, act)
+    assert (len(refused), runs) == (3, 4)
+
+
 def test_a_fifth_run_at_a_time_and_too_many_within_a_minute_are_refused(folder):
     async def act(home):
         start = {"bench": "bench.toml"}

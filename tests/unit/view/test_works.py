@@ -168,7 +168,7 @@ async def never():
 
 
 @pytest.mark.parametrize("why", ["incomplete", "gone", "stalled"])
-def test_a_download_that_breaks_off_never_looks_complete(tmp_path, monkeypatch, why):
+def test_a_download_that_breaks_off_never_looks_complete(tmp_path, monkeypatch, capfd, why):
     monkeypatch.setattr(module, "_STALLED_S", 0.1 if why == "stalled" else 60.0)
     sent = []
 
@@ -192,6 +192,7 @@ def test_a_download_that_breaks_off_never_looks_complete(tmp_path, monkeypatch, 
 
     assert with_works(tmp_path, monkeypatch, POURS, act) == 0
     assert all(each.get("more_body", True) for each in sent if each)
+    assert ("nothing moved" in capfd.readouterr().err) is (why == "stalled")
 
 
 def test_a_third_download_at_a_time_is_refused(tmp_path, monkeypatch):
