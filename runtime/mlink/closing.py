@@ -1,7 +1,9 @@
-"""Base class of objects that own something and give it back when a `with` block ends."""
+"""What ends with its owner: an object with its `with` block, a program with its parent."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -23,3 +25,16 @@ class ClosesOnExit(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def signal_at_parents_end(number: int) -> None:
+    """Let the kernel send this process a signal when the *thread* that has started it ends.
+
+    A parent that ended before the call is not noticed: compare `os.getppid()` afterwards.
+    prctl(2), PR_SET_PDEATHSIG.
+
+    Args:
+        number: The signal.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, number, 0, 0, 0)

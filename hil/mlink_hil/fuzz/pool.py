@@ -21,11 +21,10 @@ from pathlib import Path
 
 import msgspec
 
-from mlink.closing import ClosesOnExit
+from mlink.closing import ClosesOnExit, signal_at_parents_end
 from mlink.worker import warm
 from mlink_hil.fuzz.draw import Draw
 from mlink_hil.fuzz.trial import Verdict
-from mlink_hil.sim.server.lifetime import signal_at_parents_end
 
 _CHECK_S = 0.25
 _END_S = 10.0

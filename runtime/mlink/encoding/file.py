@@ -1,12 +1,14 @@
-"""Encodes one file and verifies it: the program `python -m mlink.encoding.file`.
+"""Encodes one file and verifies it: the program `python -m mlink.encoding.file PARENT`.
 
-It reads a job from stdin, and writes its progress to stdout, one JSON object per line:
+It ends with the process PARENT, which has started it: the next `mlink encode` writes the
+same draft. It reads a job from stdin, and writes its progress to stdout, one JSON object per line:
 {"frames": 120}, and at the end {"attributes": {…}} or {"error": "…", "remedy": "…"}.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from mlink import __version__
+from mlink.closing import signal_at_parents_end
 from mlink.encoding.jobs import Job
 from mlink.errors import MlinkError, StorageError
 from mlink.modules.video.encoder_attributes import encoder_attributes, stored_pixels
@@ -191,6 +194,9 @@ def _tags(path: RecordingFile) -> dict[str, str]:
 
 def main() -> int:
     """Encode the job from stdin; return the exit code."""
+    signal_at_parents_end(signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):
+        return 1
     os.nice(_NICE)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     try:

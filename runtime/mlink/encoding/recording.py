@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import selectors
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
 from mlink.recording.care.in_use import refuse_if_in_use
 from mlink.storage.failures import UNEXPECTED, damage_of
 from mlink.storage.manifest import ATTRIBUTES, read_toml, write_toml
-from mlink.storage.tree import UnitFolder
+from mlink.storage.tree import UnitFolder, collection_folder
 
 _END_S = 5.0
 
@@ -76,6 +78,33 @@ def encode_recording(
     """
     refuse_if_in_use(path)
     report = EncodeReport(path=str(path.resolve()))
+    with _alone(path):
+        _encode_pending(path, report, parallel, on_progress)
+    return report
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from encoding the same recording: they would write the same drafts."""
+    collection_folder(path)
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StorageError(
+                    f"another process encodes {path}",
+                    remedy="Wait until it has ended: it encodes all videos of the recording.",
+                ) from error
+        yield
+    finally:
+        os.close(folder)
+
+
+def _encode_pending(
+    path: Path, report: EncodeReport, parallel: int | None, on_progress: OnProgress
+) -> None:
     units = pending_units(path, report.failed)
     jobs: list[Job] = []
     incomplete: set[str] = set()
@@ -101,7 +130,6 @@ def encode_recording(
     for unit, wanted in units:
         if unit.name not in incomplete:
             _finish(unit, wanted)
-    return report
 
 
 def _run_all(waiting: list[Job], at_once: int, on_progress: OnProgress) -> Iterator[_Encoder]:
@@ -149,7 +177,7 @@ class _Encoder(ClosesOnExit):
         self._on_progress = on_progress
         self._ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mlink.encoding.file"],
+            [sys.executable, "-m", "mlink.encoding.file", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # a line in a buffer would not wake the selector

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -228,6 +231,38 @@ def test_a_killed_encoder_leaves_the_original_and_the_next_call_goes_on(tmp_path
     assert encode_recording(recording).ok
     assert codec_of(recording / "videos/video" / "0d0e0f-video.mkv") == "hevc"
     assert findings(recording) == []
+
+
+def test_the_encoder_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """An encoder that goes on would take away the draft that the next call writes."""
+    recording = record(tmp_path, pictures(200, (120, 160, 3)), video_codec="hevc")
+    program = (
+        "import os, pathlib\n"
+        "from mlink.encoding.recording import encode_recording\n"
+        "def die(progress):\n"
+        "    if progress.frames > 20: os.kill(os.getpid(), 9)\n"
+        f"encode_recording(pathlib.Path({str(recording)!r}), on_progress=die)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        encoders: set[psutil.Process] = set()
+        while parent.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                encoders |= set(psutil.Process(parent.pid).children())
+    assert encoders
+    psutil.wait_procs(encoders, timeout=30)
+    assert not any(encoder.is_running() for encoder in encoders)
+    assert encode_recording(recording).ok
+    assert findings(recording) == []
+
+
+def test_a_recording_is_encoded_by_one_process_at_a_time(tmp_path: Path) -> None:
+    recording = record(tmp_path, pictures(), video_codec="h264")
+
+    def second(progress: Progress) -> None:
+        with pytest.raises(StorageError, match=r"another process encodes|still writes to"):
+            encode_recording(recording)
+
+    assert encode_recording(recording, on_progress=second).ok
 
 
 def test_killed_after_the_swap_the_next_call_only_notes_that_it_is_done(tmp_path: Path) -> None:

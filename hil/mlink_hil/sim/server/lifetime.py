@@ -1,30 +1,16 @@
 """Ends a helper program on a signal, and when its parent process is gone.
 
-The kernel's parent-death signal (prctl(2), PR_SET_PDEATHSIG) is sent when the *thread* that started
-the program ends, so its handler checks whether the parent process has really gone.
+The kernel sends the signal of `signal_at_parents_end` when the *thread* that started the program
+ends, so its handler checks whether the parent process has really gone.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 from types import FrameType
 
-_PR_SET_PDEATHSIG = 1
-
-
-def _prctl(option: int, value: int) -> bool:
-    """Call prctl(2); return whether it succeeded."""
-    try:
-        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
-    except (OSError, AttributeError):
-        return False
-
-
-def signal_at_parents_end(number: int) -> None:
-    """Let the kernel send a signal when the thread ends that has started this process."""
-    _prctl(_PR_SET_PDEATHSIG, number)
+from mlink.closing import signal_at_parents_end
 
 
 class Lifetime:
