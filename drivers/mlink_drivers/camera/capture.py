@@ -37,6 +37,14 @@ STOP_TIMEOUT_SEC = 5.0
 """`grab` waits at most 1 s; a driver that takes longer than this to return is stuck."""
 _RETRY_PAUSE_SEC = 0.002
 """Keeps a real-time thread from spinning when `grab` fails immediately."""
+_SILENT_ON_CABLE = (
+    "Check the cable and that no other program changes this camera; try a lower size or framerate,"
+    " or another USB port."
+)
+_SILENT_ON_NETWORK = (
+    "Check the camera and its network; for one with longer pauses set silence_limit (s), and"
+    ' on_loss = "continue" waits for it.'
+)
 
 Recover = Callable[[DeviceError, threading.Event], CameraBackend | None]
 """(the loss, event that is set to stop) → the reopened camera, or None when stopped.
@@ -403,10 +411,8 @@ class CaptureThread:
     def _check_silence(self) -> None:
         """Raise DeviceError when the last sign that the camera works is too long ago."""
         silence_nsec, limit_nsec = self._waiting.now_ns() - self._alive_ns, self._silence_limit_nsec
-        remedy = (
-            "Check the cable and that no other program changes this camera; try a lower "
-            "size or framerate, or another USB port."
-        )
+        is_network = self._info.timestamp_source == "arrival"
+        remedy = _SILENT_ON_NETWORK if is_network else _SILENT_ON_CABLE
         if self._trigger is not None:
             silence_nsec = min(silence_nsec, self._trigger.waits_usec() * 1000)
             limit_nsec = self._trigger.silence_limit_usec(limit_nsec // 1000) * 1000

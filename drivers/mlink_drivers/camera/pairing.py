@@ -111,6 +111,9 @@ class Pairing:
         self._held: _Held | None = None
         self._shifted_usec: int | None = None
         """Stamp of the first of the frames that are off by the same part."""
+        self._late_frames = 0
+        """Frames with late stamps just before: an edge without a frame after them may also have
+        been one before or between them."""
         self._late = self._without = self._ignored = 0
         """Frames so far with late stamps, without an edge, and after an edge without a frame."""
 
@@ -209,7 +212,8 @@ class Pairing:
             else:
                 is_late = next_edge - steps <= held.expected and not often_without
             self._late += is_late
-            return self._pair(held.expected if is_late else held.edge, held.number)
+            edge = held.expected if is_late else held.edge
+            return self._pair(edge, held.number, late=is_late)
         if held.is_near or free <= self.last_edge:
             self._without += 1
             return self._without_edge(held)
@@ -220,9 +224,9 @@ class Pairing:
         if often_without:
             return self._without_edge(held)
         self._late += 1
-        return self._pair(min(held.expected, free), held.number)
+        return self._pair(min(held.expected, free), held.number, late=True)
 
-    def _pair(self, edge: int, number: int) -> Verdict:
+    def _pair(self, edge: int, number: int, *, late: bool = False) -> Verdict:
         counts = self.counts
         missing = edge - self.last_edge - 1 if self.last_edge is not None else edge
         if self.last_edge is None:
@@ -232,6 +236,10 @@ class Pairing:
             lost = min(missing, self._steps(self._last_number, number) - 1)
         counts.frames_lost += lost
         counts.triggers_ignored += missing - lost
+        if missing > lost:
+            counts.doubtful += self._late_frames
+            self._late_frames = 0
+        self._late_frames = self._late_frames + 1 if late else 0
         counts.paired += 1
         counts.edges_missing += self._edges.use(edge) + self._edges.unseen()
         self.last_edge, self._last_number, self._expects_next = edge, number, True

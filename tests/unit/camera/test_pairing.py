@@ -51,19 +51,38 @@ def play(pairing: Pairing, frames: list[Taken]) -> list[tuple[Taken, Verdict]]:
 
 def camera(
     edges: int, seed: int, *, numbered: bool = True, ignored: float = 0.0, lost: float = 0.0,
-    extra: float = 0.0, jitter: int = 0, late: float = 0.0,
+    extra: float = 0.0, jitter: int = 0, late: float = 0.0, burst: int = 1,
 ) -> tuple[list[Taken], list[Taken]]:  # fmt: skip
-    """Return the frames that a camera has sent, and all that it has taken."""
+    """Return the frames that a camera has sent, and all that it has taken.
+
+    Args:
+        edges: Length of the train.
+        seed: Of all chances.
+        numbered: Whether the camera numbers its frames.
+        ignored: Chance of triggers that are ignored.
+        lost: Chance of frames that are lost on the way.
+        extra: Chance of a frame without a trigger.
+        jitter: Of the stamps, µs.
+        late: Chance of a machine that stands for up to five periods.
+        burst: As many triggers or frames in a row, at most, are ignored or lost.
+    """
     chance = random.Random(seed)
-    taken, number = [], 0
+    taken, number, dark = [], 0, 0
     for edge in range(edges):
-        if chance.random() >= ignored:
+        if edge >= dark and chance.random() < ignored:
+            dark = edge + chance.randint(1, burst)
+        if edge >= dark:
             taken.append(Taken(edge * PERIOD + DELAY + chance.randint(0, jitter), number, edge))
             number += 1
         if chance.random() < extra:
             taken.append(Taken(edge * PERIOD + DELAY + round(0.45 * PERIOD), number, None))
             number += 1
-    sent = [frame for frame in taken if frame.number == 0 or chance.random() >= lost]
+    sent, gap = [], 0
+    for frame in taken:
+        if frame.number >= gap and frame.number and chance.random() < lost:
+            gap = frame.number + chance.randint(1, burst)
+        if frame.number >= gap:
+            sent.append(frame)
     stalled = 0
     for at, frame in enumerate(sent):
         if chance.random() < late and at > 3 and frame.stamp > stalled + 2 * PERIOD:
@@ -115,6 +134,38 @@ def test_losses_of_a_camera_without_numbers_show_by_the_intervals(seed):
 def test_a_busy_machine_that_stamps_late_moves_no_frame(seed):
     frames, taken = camera(3000, seed, late=0.02, jitter=300)
     check(train(), frames, taken, 3000)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("seed", range(10))
+def test_pairing_is_right_again_after_any_number_of_losses_on_both_sides(seed, numbered):
+    losses = {"ignored": 0.01, "lost": 0.01, "burst": 80}
+    frames, taken = camera(3000, seed, numbered=numbered, jitter=600, **losses)
+    check(train(), frames, taken, 3000)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_frames_that_are_lost_while_stamps_are_late_leave_no_doubt_by_their_numbers(seed):
+    frames, taken = camera(3000, seed, lost=0.01, burst=80, late=0.02, jitter=300)
+    pairing = train()
+    check(pairing, frames, taken, 3000)
+    assert pairing.counts.doubtful == 0
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+@pytest.mark.parametrize("seed", range(20))
+def test_what_nothing_can_tell_is_doubtful_and_over_with_the_late_stamps(seed, numbered):
+    """Triggers that a camera ignores while stamps are late may be before or after its frames."""
+    losses = {"ignored": 0.01, "lost": 0.01, "burst": 80}
+    frames, _ = camera(3000, seed, numbered=numbered, late=0.02, jitter=300, **losses)
+    pairing = train()
+    stretch, longest = 0, 0
+    for frame, verdict in play(pairing, frames):
+        is_wrong = verdict.kind != "send" or verdict.index != frame.edge
+        stretch = stretch + 1 if is_wrong else 0
+        longest = max(longest, stretch)
+    assert longest <= 6  # a machine stands for five periods
+    assert pairing.counts.doubtful or not longest
 
 
 @pytest.mark.parametrize("numbered", [True, False])
