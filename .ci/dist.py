@@ -18,6 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / ".ci" / "lock"
+_MOST_BYTES = 5_000_000
+"""Largest wheel."""
 _BENCH = "hil/benches/led-follows-button"
 
 
@@ -91,13 +93,20 @@ def check_wheel(wheel: Path, tree: Path, folder: Path) -> None:
 
     Raises:
         subprocess.CalledProcessError: When the installation or a command fails.
+        ValueError: The wheel is too large, or has no manual page.
     """
+    if wheel.stat().st_size > _MOST_BYTES:
+        raise ValueError(
+            f"{wheel.name} has {wheel.stat().st_size:,} bytes; at most {_MOST_BYTES:,}"
+        )
     environment = folder / "venv"
     venv.create(environment, with_pip=True)
     pip = [environment / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     run(*pip, "--require-hashes", "-r", LOCK / "run.txt")
     run(*pip, "--no-deps", wheel)
     mlink = environment / "bin/mlink"
+    if not (environment / "share/man/man1/mlink.1").is_file():
+        raise ValueError(f"{wheel.name} brings no manual page")
     out = folder / "recordings"
     run(mlink, "--help", cwd=folder)
     run(mlink, "modules", cwd=folder)

@@ -221,6 +221,25 @@ def test_the_picture_of_the_architecture_has_every_room(package: str) -> None:
     assert not {each.name for each in folders} - drawn
 
 
+def test_the_manual_page_has_every_command() -> None:
+    group: Any = typer.main.get_command(app)
+    page = (ROOT / "docs/mlink.1").read_text()
+    commands = page[page.index(".SH COMMANDS") : page.index(".SH OPTIONS")].replace('"', "")
+    assert set(group.commands) <= set(re.findall(r"[a-z-]+", commands))
+
+
+def test_anchors_of_links_between_pages_exist() -> None:
+    missing = []
+    for page in ROOT.glob("docs/*.md"):
+        for file, anchor in re.findall(r"\]\(([\w-]+\.md)?#([^)]+)\)", page.read_text()):
+            text = (page.parent / file if file else page).read_text()
+            titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in titles}
+            if anchor not in slugs and f'id="{anchor}"' not in text:
+                missing.append(f"{page.name}: {file}#{anchor}")
+    assert not missing
+
+
 def test_the_navigation_of_the_site_has_every_page() -> None:
     listed = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(page.name for page in ROOT.glob("docs/*.md"))

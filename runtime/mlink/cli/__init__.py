@@ -33,12 +33,12 @@ __all__ = ["app", "main"]
 
 COMMANDS_GROUP = "mlink.commands"
 _OURS = (
-    "run", "step", "replay", "listen", "line", "settings", "check", "new", "modules", "devices",
-    "doctor", "board", "info", "view", "verify", "repair", "encode", "export", "list",
+    "run", "step", "replay", "listen", "line", "settings", "check", "new", "examples", "modules",
+    "devices", "doctor", "board", "info", "view", "verify", "repair", "encode", "export", "list",
 )  # fmt: skip
 """Commands of this package: function NAME of `mlink.cli.NAME`."""
-_FUNCTIONS = {"list": "list_recordings"}
-"""Functions of another name."""
+_ELSEWHERE = {"list": "list:list_recordings", "examples": "new:examples"}
+"""Commands whose function is elsewhere below `mlink.cli`."""
 _IMPORT_MUCH = ("run", "replay")
 """Commands that call `raise_on_signals` themselves, when they have imported what they need."""
 
@@ -48,7 +48,7 @@ class _Commands(Mapping[str, Any]):
 
     def __init__(self) -> None:
         ours = (
-            EntryPoint(name, f"mlink.cli.{name}:{_FUNCTIONS.get(name, name)}", COMMANDS_GROUP)
+            EntryPoint(name, f"mlink.cli.{_ELSEWHERE.get(name, f'{name}:{name}')}", COMMANDS_GROUP)
             for name in _OURS
         )
         others = sorted(entry_points(group=COMMANDS_GROUP), key=lambda found: found.name)

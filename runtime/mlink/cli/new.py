@@ -41,43 +41,58 @@ _USUAL_BENCH = "led-follows-button"
 
 
 class Service(enum.StrEnum):
-    """Where tests run at each push."""
+    """Where tests run: at each push, or at night on this computer."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
+    SYSTEMD = "systemd"
 
 
 _KIND = f"{', '.join(_KINDS)}, or an example bench; without one, list them."
 
 
+def _kinds_like(incomplete: str) -> list[str]:
+    """Return what completes a kind in a shell."""
+    known = [*_KINDS, "bench", *example_benches()]
+    return [each for each in known if each.startswith(incomplete)]
+
+
+def examples() -> None:
+    """List the example benches, and what else `mlink new` creates."""
+    _list_kinds(example_benches())
+
+
 def new(
-    kind: Annotated[str, typer.Argument(help=f"What to create: {_KIND}")] = "",
+    kind: Annotated[
+        str, typer.Argument(help=f"What to create: {_KIND}", autocompletion=_kinds_like)
+    ] = "",
     name: Annotated[str, typer.Argument(help="Its name, and that of its new folder.")] = "",
     ci: Annotated[
         Service | None,
-        typer.Option(help="Add a workflow that runs the bench's tests at each push."),
+        typer.Option(
+            help="Add what runs the bench's tests: a workflow at each push, or with systemd a "
+            "service on real hardware at night."
+        ),
     ] = None,
 ) -> None:
     """Create a script, test, module or camera, or copy an example bench. They run as they are."""
-    examples = example_benches()
+    found = example_benches()
     if not kind:
-        _list_kinds(examples)
+        examples()
         return
-    if kind == "bench" and _USUAL_BENCH in examples:
-        typer.echo(f"a closed loop; other benches: {', '.join(sorted(examples))}, script, test")
+    if kind == "bench" and _USUAL_BENCH in found:
+        typer.echo(f"a closed loop; other benches: {', '.join(sorted(found))}, script, test")
         kind = _USUAL_BENCH
-    if kind not in _KINDS and kind not in examples:
-        known = [*_KINDS, *examples]
+    if kind not in _KINDS and kind not in found:
+        known = [*_KINDS, *found]
         raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, known, "kinds"))
     if not name:
         remedy = f"Give one: mlink new {kind} NAME."
         raise BenchError(f"'' cannot be the name of the new folder of '{kind}'", remedy=remedy)
     _check_name(name, kind)
     folder = Path(name)
-    if kind in _KINDS:
-        files = _from_template(kind, name, folder)
-    else:
-        files = _copy_of(examples[kind], folder)
+    copied = kind not in _KINDS
+    files = _copy_of(found[kind], folder) if copied else _from_template(kind, name, folder)
     if kind not in _PACKAGES:  # whose own types no schema knows before they are installed
         files = _with_schema(files, folder)
     has_tests = any(path.name.startswith("test_") for path in files)
@@ -130,9 +145,23 @@ def _module_name(name: str) -> str:
 
 
 def _workflow(service: Service, name: str, folder: Path) -> dict[Path, bytes]:
-    """Return the workflow's file: in the git work tree around the new folder, or else beside it."""
+    """Return the workflow's file: in the git work tree around the new folder, or else beside it.
+
+    The units of systemd are in the folder itself.
+    """
     here = Path.cwd()
     top = next((each for each in (here, *here.parents) if (each / ".git").exists()), here)
+    if service is Service.SYSTEMD:
+        units = {}
+        for kind in ("service", "timer"):
+            text = _filled((_TEMPLATES / "ci" / f"systemd.{kind}.txt").read_text(), name)
+            # no systemd unit has a quoted path as its working directory; % is doubled
+            place, python = (
+                each.replace("%", "%%") for each in (str(here / folder), sys.executable)
+            )
+            text = text.replace("@folder@", place).replace("@python@", f'"{python}"')
+            units[folder / f"{name}-night.{kind}"] = text.encode()
+        return units
     place = f".github/workflows/{name}.yml" if service is Service.GITHUB else ".gitlab-ci.yml"
     path = Path(os.path.relpath(top / place))
     template = (_TEMPLATES / "ci" / f"{service}.yml.txt").read_text()

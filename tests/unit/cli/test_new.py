@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -98,8 +99,9 @@ def test_other_kinds_propose_what_there_is() -> None:
         new("scirpt", "first")
 
 
-def test_without_a_kind_all_of_them_are_listed() -> None:
-    done = CliRunner().invoke(app, ["new"])
+@pytest.mark.parametrize("command", ["new", "examples"])
+def test_without_a_kind_all_of_them_are_listed(command: str) -> None:
+    done = CliRunner().invoke(app, [command])
     assert done.exit_code == 0
     assert "A closed loop: a button is pressed" in " ".join(done.stdout.split())
     assert {line.split()[0] for line in done.stdout.splitlines()} >= {"script", *example_benches()}
@@ -207,6 +209,29 @@ def test_a_workflow_runs_the_tests_from_the_top_of_the_repository(
     assert (done.exit_code == 0) == (
         service == "github"
     )  # one file for all: nothing is overwritten
+
+
+def test_units_of_systemd_run_the_tests_at_night(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["new", "test", "blink", "--ci", "systemd"])
+    assert done.exit_code == 0, done.output
+    service = Path("blink/blink-night.service").read_text()
+    timer = Path("blink/blink-night.timer").read_text()
+    assert "@" not in service + timer
+    assert f"WorkingDirectory={Path('blink').absolute()}\n" in service
+    options = re.findall(r"--mlink-[a-z]+", service)
+    known = (ROOT / "hil/mlink_hil/plugin.py").read_text()
+    assert options == [each for each in options if f'"{each}"' in known] != []
+    if shutil.which("systemd-analyze"):
+        units = [str(Path(f"blink/blink-night.{kind}").absolute()) for kind in ("service", "timer")]
+        command = ["systemd-analyze", "verify", "--man=no", *units]
+        checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert "blink-night" not in checked.stderr, checked.stderr
+
+
+def test_kinds_are_completed_in_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = {"_MLINK_COMPLETE": "complete_bash", "COMP_WORDS": "mlink new c", "COMP_CWORD": "2"}
+    done = CliRunner().invoke(app, [], prog_name="mlink", env=typed)
+    assert done.stdout.split() == ["camera", "camera-sees-light"]
 
 
 @pytest.mark.parametrize("kind", ["script", "module", "camera"])
