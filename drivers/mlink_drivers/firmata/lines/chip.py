@@ -5,6 +5,7 @@ With another firmware nothing here has an effect, and readings carry their time 
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -155,7 +156,7 @@ class ChipInRun:
             readings,
             self.commands,
             note=events.note,
-            refuse=self._losses.refuse,
+            refuse=functools.partial(self._losses.refuse, unchecked=True),
             lose=self._losses.lose,
             count_rows=lambda: (
                 self.unchecked_rows
@@ -314,6 +315,8 @@ class ChipInRun:
     # -- messages of the board (reader thread) ---------------------------------------------------
 
     def _on_edge(self, line: int, level: bool, time_ns: int) -> None:
+        if self._losses.awaits_counts:
+            self._losses.note_unknown_start()
         if self.triggers is None or not self.triggers.take_edge(line, level, time_ns):
             self._readings.take_edge(line, level, time_ns)
 

@@ -23,6 +23,8 @@ class ChipInputs:
         self._checks: dict[int, tuple[int, bool]] = {}  # line → the same of an answer, not used yet
         self._early: dict[int, int] = {}  # line → its edges since its order that have no use yet
         self._asked_ns: dict[int, int] = {}  # line → when its order was found to be unanswered
+        self.missed = 0
+        """Edges without use of lines whose answers came late."""
         self.contradicted: set[int] = set()
         """Lines with an edge to the level that they had already."""
 
@@ -81,7 +83,8 @@ class ChipInputs:
             self._asked[line] = left
             return False
         del self._asked[line]
-        self._asked_ns.pop(line, None)
+        if self._asked_ns.pop(line, None) is not None:
+            self.missed += self._early[line]
         self._live[line] = self._last[line] = time_ns, level
         return True
 

@@ -130,8 +130,11 @@ class LevelChecks:
             for _ in range(count):
                 self._refuse(reason)
         has_left = now_ns >= session.sent_ns
-        if has_left and (overdue := readings.overdue_lines(now_ns, _FENCE_NS)):
-            self._ask_first_levels(overdue)
+        if has_left:
+            overdue, missed = readings.overdue_lines(now_ns, _FENCE_NS)
+            self._lose("edges", missed, "the first level of their line had not come")
+            if overdue:
+                self._ask_first_levels(overdue)
         are_lost = has_left and readings.pass_lost_fences(now_ns, _FENCE_NS)
         # A board from which nothing comes is silent or unplugged: no byte has changed.
         if are_lost and now_ns - self._heard[1] < _FENCE_NS:

@@ -95,6 +95,8 @@ class ChipLosses:
         self._answers = 0
         """Answers of the connected board."""
         self._bytes_lost = dict.fromkeys(_LOST_BYTES, 0)
+        self._is_noisy = False
+        """Whether a message was refused because bytes change on the line."""
         self._refused: Counter[str] = Counter()
         """Messages of the board that were not used, by the reason."""
 
@@ -104,6 +106,7 @@ class ChipLosses:
         """Begin with a board that was connected: what it has lost before does not count."""
         self._counts.clear()
         self._answers = 0
+        self.awaits_counts = self._is_checked()
 
     def query(self) -> None:
         """Query the counts.
@@ -132,8 +135,8 @@ class ChipLosses:
         Args:
             receive_buffer: Size of the board's buffer, in bytes.
         """
-        if not self._answers:
-            return
+        if not self._answers and not self._is_checked():
+            return  # with check values every board answers, so the answer was lost
         sent = self._session.statistics.bytes_out - self._bytes_before
         since_s = self._session.waiting.now_ns() / 1e9 - self._counts_at
         if sent > receive_buffer // 2 or since_s >= _COUNTS_PAUSE_S:
@@ -144,7 +147,8 @@ class ChipLosses:
 
     def take_last_counts(self) -> None:
         """Learn what the board has lost of the last commands."""
-        if not (answers := self._answers):
+        answers = self._answers
+        if not answers and not self._is_checked():
             return
         try:
             answers += self.query_surely()
@@ -163,6 +167,7 @@ class ChipLosses:
     def take_counts(self, counts: ChipStatus, channels: int) -> None:
         """Take the board's counts; it samples so many channels."""
         self._answers += 1
+        self.awaits_counts = False
         self.take_edges_lost(counts.events_lost)
         self.take_scans_missed(counts.scans_missed, channels)
         for name in _LOST_BYTES:
@@ -196,6 +201,14 @@ class ChipLosses:
         self._note("bytes-lost", f"{count} bytes to the board: {why}")
 
     # -- readings ----------------------------------------------------------------------------
+
+    def note_unknown_start(self) -> None:
+        """Count what may be missing before the first edge: no answer had the number of its block.
+
+        That answer comes before all edges, so it was lost, and blocks behind it may be.
+        """
+        self.awaits_counts = False
+        self.lose("blocks of edges at least", 1, "on the line to the board, before the first one")
 
     def take_edges_lost(self, total: int) -> None:
         """Take the board's count of edges for which its queue had no room."""
@@ -234,10 +247,16 @@ class ChipLosses:
         """Messages of the board that were not used."""
         return self._refused.total()
 
-    def refuse(self, reason: str) -> None:
-        """Count a message that is not used; the first of each kind is reported at once."""
+    def refuse(self, reason: str, *, unchecked: bool = False) -> None:
+        """Count a message that is not used; the first of each kind is reported at once.
+
+        Args:
+            reason: Why, in words.
+            unchecked: Whether messages of its kind never have a check value.
+        """
         self._refused[reason] += 1
-        is_noise = not self._is_checked() or reason == WRONG_CHECK_VALUE
+        is_noise = unchecked or not self._is_checked() or reason == WRONG_CHECK_VALUE
+        self._is_noisy |= is_noise
         self._on_refused(is_noise)
         self._note("message-refused", reason)
         total = self._refused.total()
@@ -262,9 +281,7 @@ class ChipLosses:
             reasons = ", ".join(f"{reason} ({count})" for reason, count in self._refused.items())
             self._context.note_loss(
                 f"{refused} message(s) of {self._session.name} were not used: {reasons}",
-                _UNSTEADY_REMEDY
-                if self._is_checked() and WRONG_CHECK_VALUE not in self._refused
-                else _REFUSED_REMEDY,
+                _REFUSED_REMEDY if self._is_noisy else _UNSTEADY_REMEDY,
             )
         for name, count in self._bytes_lost.items():
             why, remedy = _LOST_BYTES[name]

@@ -238,10 +238,11 @@ class Readings:
         with self._lock:
             return self._inputs.pass_lost(now_ns, patience_ns)
 
-    def overdue_lines(self, now_ns: int, patience_ns: int) -> dict[int, int]:
-        """Return the lines whose first level was lost; see chip_inputs.py."""
+    def overdue_lines(self, now_ns: int, patience_ns: int) -> tuple[dict[int, int], int]:
+        """Return the lines whose first level was lost, and edges before late ones."""
         with self._lock:
-            return self._chip_inputs.overdue(now_ns, patience_ns)
+            missed, self._chip_inputs.missed = self._chip_inputs.missed, 0
+            return self._chip_inputs.overdue(now_ns, patience_ns), missed
 
     def correct_levels(self, before_ns: int) -> list[tuple[int, bool]]:
         """Submit the levels that were queried and differ from the last readings.

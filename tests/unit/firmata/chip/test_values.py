@@ -48,7 +48,9 @@ def test_a_line_without_an_answer_is_overdue_with_the_edges_that_have_no_use():
     assert inputs.overdue(999 * MSEC, 1000 * MSEC) == {}
     assert inputs.overdue(1000 * MSEC, 1000 * MSEC) == {7: 2}
     assert inputs.overdue(1500 * MSEC, 1000 * MSEC) == {}  # the order was sent again
+    assert not inputs.is_news(7, True, 1550 * MSEC)
     assert inputs.answered(7, False, 1600 * MSEC)  # one order, whatever was lost before
+    assert inputs.missed == 1
     assert inputs.overdue(9000 * MSEC, 1000 * MSEC) == {}
     assert inputs.is_news(7, True, 1700 * MSEC)
 

@@ -271,6 +271,29 @@ def test_blocks_that_the_line_lost_leave_a_gap(running):
     assert running.readings.lost == 2
 
 
+def test_edges_before_any_answer_about_counts_are_a_loss_of_unknown_size(running):
+    """The answer comes before all edges: it was lost on the line, as blocks behind it may be."""
+    running.run._losses.awaits_counts = True
+    running.run.commands.watch(7)
+    ticks = now_ticks()
+    running.hear(edge_block(6, [(7, True, ticks), (7, False, ticks)]))
+    assert running.events(LOST) == [
+        "1 blocks of edges at least: on the line to the board, before the first one"
+    ]
+    running.run._losses.awaits_counts = True
+    running.session.send(b"\xf0\x09\xf7")  # answered
+    running.hear(edge_block(7, [(7, True, ticks)]))
+    assert len(running.events(LOST)) == 1
+
+
+def test_a_message_that_never_has_a_check_value_is_refused_because_of_the_line(running, caplog):
+    running.run._losses._is_checked = lambda: True
+    running.run._losses.refuse("a sample that cannot be", unchecked=True)
+    running.run.report()
+    assert "Bytes change on the way" in caplog.text
+    assert "Bytes change on the way" in running.context.losses[0][1]
+
+
 # -- times that cannot be, and levels that were lost -----------------------------------------------
 
 LATER = 20_000_000  # ticks: 10 s
