@@ -106,7 +106,7 @@ def run_orders(
     lines = "\n".join(f"    {order}" for order in orders)
     (folder / "loop.py").write_text(LOOP.format(orders=lines))
     (folder / "bench.toml").write_text(bench.format(spec=spec))
-    return run(folder, "--for", str(seconds))
+    return run(folder, "--for", str(seconds), "--verbose")
 
 
 def words(done: subprocess.CompletedProcess[str]) -> str:
@@ -119,7 +119,7 @@ def test_the_sensor_of_the_docs_switches_a_fan(tmp_path: Path, spec: str) -> Non
         (tmp_path / name).write_text(python_block("docs/boards.md", f"# {name}\n"))
     (bench,) = [b.text for b in BLOCKS if b.page == "docs/boards.md" and "lm75.py:Lm75" in b.text]
     (tmp_path / "bench.toml").write_text(bench.replace('"virtual:uno"', f'"{spec}"'))
-    done = run(tmp_path, "--for", "7")
+    done = run(tmp_path, "--for", "7", "--verbose")
     assert done.returncode == 0, words(done)
     rows = [row for row in replies_of(tmp_path) if row[0] == "i2c"]
     degrees = [int.from_bytes(bytes.fromhex(row[3]), "big") / 256 for row in rows]
