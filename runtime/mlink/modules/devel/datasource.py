@@ -40,7 +40,6 @@ class DataSourceModule(Module[DataSourceSettings]):
         """Set the metadata of all outputs and draw the picture's background."""
         settings, outputs = self.settings, self.context.outputs
         self._period_usec = 1_000_000 / settings.fps
-        self._block = max(1, round(settings.sample_rate / settings.fps))
         self._random = random.Random(self.context.name)  # noqa: S311 - no secret
         self._next_row_msec = 0
         self._sample = 0
@@ -87,7 +86,7 @@ class DataSourceModule(Module[DataSourceSettings]):
         self._send_frame(tick - 1, time_usec)
         self._send_row(time_usec // 1000)
         self._send_lines(time_usec)
-        self._send_signals()
+        self._send_signals(int(tick * self._period_usec * self.settings.sample_rate / 1e6))
 
     def _send_frame(self, index: int, time_usec: int) -> None:
         output = self.context.outputs["frames-out"]
@@ -117,10 +116,13 @@ class DataSourceModule(Module[DataSourceSettings]):
                 self._levels[line] = level
                 self.context.outputs["linerd-out"].submit(LineReading(line, level, time_usec))
 
-    def _send_signals(self) -> None:
+    def _send_signals(self, end: int) -> None:
+        """Send the samples before number `end`: none is later than the tick that sends it."""
         settings, outputs = self.settings, self.context.outputs
-        numbers = np.arange(self._sample, self._sample + self._block)
-        self._sample += self._block
+        numbers = np.arange(self._sample, end)
+        if not len(numbers):
+            return
+        self._sample = end
         seconds = numbers / settings.sample_rate
         times = np.round(seconds * 1e6).astype(np.uint64)
         low = 0.5 * np.sin(2 * np.pi * settings.test_freq_low * seconds)

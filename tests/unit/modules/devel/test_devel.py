@@ -67,6 +67,15 @@ def test_items_are_those_that_their_number_gives(tmp_path: Path) -> None:
         assert all(len(row[2]) == 14 for row in rows)
 
 
+def test_samples_keep_their_rate_where_a_picture_has_no_whole_number_of_them(tmp_path):
+    bench = BENCH.replace("fps = 20", "fps = 30").replace("sample_rate = 100", "sample_rate = 1000")
+    (tmp_path / "bench.toml").write_text(bench)
+    done = mlink.run(tmp_path, duration_s=5.01, out=tmp_path / "rec", time="virtual", seed=1)
+    assert done.reports["meter"]["items"] == 150  # blocks of 33 and 34
+    with mlink.open_recording(done.recording_dir) as recording:
+        assert recording.signals("floats").timestamps.tolist() == list(range(0, 5_000_000, 1000))
+
+
 def test_the_clock_keeps_its_interval_and_records_it(tmp_path: Path) -> None:
     done = run(tmp_path, "rec")
     (path,) = done.recording_dir.rglob("time-pulses.tsync")
