@@ -4,9 +4,9 @@
 # Tests that compute run one on each core, and one more, since some wait; then tests of runs in real
 # time, which mostly wait, three on each core.
 #
-# Tests that fail, three at most in a stage, run once more, alone and with the same seed: a host that
-# takes the processor away for seconds can fail any test of processes in real time. A test that fails
-# again fails the stage. One that passes is listed as unsteady at the end: it has a fault, or found
+# Tests that fail, of three files at most in a stage, run once more, alone and with the same seed: a
+# host that takes the processor away for seconds can fail any test of processes in real time, and all
+# tests that look at the same run. A test that fails again fails the stage. One that passes is listed as unsteady at the end: it has a fault, or found
 # one.
 set -u
 cd "$(dirname "$0")/.."
@@ -23,13 +23,13 @@ stage() { # stage NAME ARGUMENT...: exit code of pytest
     code=$?
     failed=$cache/v/cache/lastfailed
     [ "$code" = 1 ] && [ -s "$failed" ] || return "$code"
-    count=$(grep -c '": true' "$failed")
-    if [ "$count" -gt "$most_again" ]; then
-        echo "make test: $count tests failed: none runs again (at most $most_again do)"
+    sed -n 's/^ *"\(.*\)": true,*$/\1/p' "$failed" >"$work/failed"
+    count=$(wc -l <"$work/failed") files=$(sed 's/::.*//' "$work/failed" | sort -u | wc -l)
+    if [ "$files" -gt "$most_again" ]; then
+        echo "make test: $count tests of $files files failed: none runs again (of at most $most_again files)"
         return "$code"
     fi
     echo "make test: $count failed: once more, alone"
-    sed -n 's/^ *"\(.*\)": true,*$/\1/p' "$failed" >"$work/failed"
     .venv/bin/pytest -o "cache_dir=$cache" --lf --lfnf none --randomly-seed last "$@" -n 0 || return
     cat "$work/failed" >>"$work/unsteady"
 }

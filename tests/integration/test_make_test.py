@@ -75,13 +75,13 @@ def test_a_test_that_passes_alone_is_listed(project: Path) -> None:
     assert last[1].split() == ["tests/unit/test_some.py::test_unsteady"]
 
 
-def test_more_than_three_failures_are_not_run_again(project: Path) -> None:
-    code, printed = run(
-        project,
-        "import pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_wrong(n): assert False\n",
-    )
+def test_failures_in_more_than_three_files_are_not_run_again(project: Path) -> None:
+    wrong = "def test_wrong(): assert False\ndef test_wrong_too(): assert False\n"
+    for number in range(3):
+        (project / f"tests/unit/test_{number}.py").write_text(wrong)
+    code, printed = run(project, wrong)
     assert code == 1, printed
-    assert "4 tests failed: none runs again" in printed
+    assert "8 tests of 4 files failed: none runs again" in printed
     assert "once more" not in printed
 
 
