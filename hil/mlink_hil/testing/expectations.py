@@ -44,9 +44,9 @@ class Expectations:
         self.stimuli: list[Event] = []
         """What the test has driven so far."""
         self.deadlines: list[tuple[int, str]] = []
+        """(master time in µs, what was expected by then)"""
         self.watched: dict[str, None] = {}
         """Channels on which something was expected, in their order."""
-        """(master time in µs, what was expected by then)"""
         self._excuses = HostExcuses(run)
 
     def now(self) -> Event:

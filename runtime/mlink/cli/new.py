@@ -76,10 +76,10 @@ def new(
     ] = None,
 ) -> None:
     """Create a script, test, module or camera, or copy an example bench. They run as they are."""
-    found = example_benches()
     if not kind:
         examples()
         return
+    found = example_benches()
     if kind == "bench" and _USUAL_BENCH in found:
         typer.echo(f"a closed loop; other benches: {', '.join(sorted(found))}, script, test")
         kind = _USUAL_BENCH

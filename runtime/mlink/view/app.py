@@ -19,13 +19,13 @@ from mlink.errors import MlinkError
 from mlink.view.client import Client
 from mlink.view.guard import HEADERS, Guard, Role
 from mlink.view.library import Library
+from mlink.view.messages import FARTHEST
 from mlink.view.reader import Ask
 from mlink.view.state import RunState
 
 PAGE = Path(__file__).parent / "page"
 MAX_CLIENTS = 32
 """Pages at a time."""
-_FARTHEST_USEC = 1 << 53
 _LONGEST_REQUEST = 65_536
 _TYPES = {
     ".html": "text/html",
@@ -181,7 +181,7 @@ def whole_number(text: str) -> int:
         MlinkError: It is none.
     """
     try:
-        return max(-_FARTHEST_USEC, min(int(text), _FARTHEST_USEC))
+        return max(-FARTHEST, min(int(text), FARTHEST))
     except ValueError:
         raise MlinkError(f"{text[:40]!r} is no whole number") from None
 

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mlink.view.guard import Role
 from mlink.view.messages import (
+    FARTHEST,
     VERSION,
     Act,
     Acted,
@@ -51,7 +52,7 @@ _ACTS_PER_S = 20
 _WAITING_ACTS = 200
 
 
-_Number = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+_Number = Annotated[int, msgspec.Meta(ge=-FARTHEST, le=FARTHEST)]
 _Text = Annotated[str, msgspec.Meta(max_length=300)]
 
 

@@ -17,6 +17,8 @@ from mlink.errors import ControlError
 VERSION = 1
 """Version of the messages between the program and a page."""
 _LENGTH = struct.Struct("<I")
+FARTHEST = 1 << 53
+"""Numbers beyond are not exact in a browser; as times in µs these are 285 years."""
 LIMIT = 32 << 20
 """Longest message between a run and the program, in bytes: a large picture."""
 

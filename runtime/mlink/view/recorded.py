@@ -25,7 +25,7 @@ from mlink.recording.times import add_times
 from mlink.recording.video import Video
 from mlink.storage.failures import UNEXPECTED, damage_of
 from mlink.storage.inspect import DatasetSummary, inspect_recording
-from mlink.view.messages import Items, packed_picture
+from mlink.view.messages import FARTHEST, Items, packed_picture
 from mlink.view.picture import make_picture
 from mlink.view.thin import plain, thinned
 
@@ -35,8 +35,6 @@ _MOST_STREAMS, _MOST_GAPS, _MOST_LINES = 500, 1_000, 64
 _MOST_POINTS = 4_000
 _MOST_ROWS = 100
 _MOST_CELLS, _CELL_LENGTH = 64, 500
-_FARTHEST_USEC = 1 << 53
-"""Times beyond are not exact in a browser: 285 years."""
 
 
 class StreamOverview(msgspec.Struct, kw_only=True):
@@ -101,8 +99,8 @@ class RecordedView:
         add_times(datasets, self._recording)
         firsts = [each.first_usec for each in datasets if each.first_usec is not None]
         lasts = [each.last_usec for each in datasets if each.last_usec is not None]
-        first = max(-_FARTHEST_USEC, min([0, *firsts]))
-        last = min(_FARTHEST_USEC, max([first + 1, round((summary.length_s or 0) * 1e6), *lasts]))
+        first = max(-FARTHEST, min([0, *firsts]))
+        last = min(FARTHEST, max([first + 1, round((summary.length_s or 0) * 1e6), *lasts]))
         attributes = summary.attributes
         facts = {
             "recorded": summary.time_created[:19].replace("T", " "),
@@ -254,7 +252,7 @@ class RecordedView:
     def _ordered(self, stream: RecordedStream) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
         """Return the times of a stream in order, and the order if it is not that of the file."""
         if stream.name not in self._times:
-            times = np.clip(stream.times_usec, -_FARTHEST_USEC, _FARTHEST_USEC)
+            times = np.clip(stream.times_usec, -FARTHEST, FARTHEST)
             order = None
             if len(times) > 1 and bool((np.diff(times) < 0).any()):
                 order = np.argsort(times, kind="stable")
