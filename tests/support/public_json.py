@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 
 from mlink.cli import app
 from mlink.cli.campaign import Campaign, campaign_as_json
-from mlink.cli.info import as_plain
-from mlink.cli.output import print_report
+from mlink.cli.recorded.info import as_plain
 from mlink.cli.replay import _as_json as replay_as_json
-from mlink.cli.summary import result_as_json
+from mlink.cli.terminal.output import print_report
+from mlink.cli.terminal.summary import result_as_json
 from mlink.encoding.recording import EncodeReport
 from mlink.engine.status import RunResult
 from mlink.recording.care.repair import RepairReport

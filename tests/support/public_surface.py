@@ -23,7 +23,7 @@ import typer
 from mlink.bench import connections, lab, load, module
 from mlink.catalog import module_types
 from mlink.cli import app
-from mlink.cli.output import ExitCode
+from mlink.cli.terminal.output import ExitCode
 from mlink_hil import board_choice, plugin
 from mlink_hil.faults import check, kinds
 from mlink_hil.scene import camera

@@ -30,7 +30,7 @@ def main() -> None:
         os.write(file, f"{json.dumps(line)}\n".encode())
 
     write("import", {})
-    from mlink.cli.live import LogView
+    from mlink.cli.terminal.live import LogView
 
     shown = LogView.on_status
 

@@ -61,7 +61,7 @@ def test_what_counts_as_named() -> None:
 
 
 def test_commands_end_with_a_public_exit_code() -> None:
-    sources = [*ROOT.glob("runtime/mlink/cli/*.py"), *ROOT.glob("hil/mlink_hil/*/command.py")]
+    sources = [*ROOT.glob("runtime/mlink/cli/**/*.py"), *ROOT.glob("hil/mlink_hil/*/command.py")]
     ends = [
         found for path in sources for found in re.findall(r"typer\.Exit\((.+?)\)", path.read_text())
     ]

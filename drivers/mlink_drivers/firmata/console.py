@@ -17,8 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import table_console
-from mlink.cli.typed import execute_typed, typed_lines
+from mlink.cli.terminal.output import table_console
+from mlink.cli.terminal.typed import execute_typed, typed_lines
 from mlink.clock import MasterClock
 from mlink.closing import ClosesOnExit
 from mlink.errors import DeviceError

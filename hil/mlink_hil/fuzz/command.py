@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlink.cli.options import BenchFile, DevicesFile, Overrides, duration_s
-from mlink.cli.output import ExitCode, as_json
+from mlink.cli.terminal.output import ExitCode, as_json
 from mlink_hil.fuzz.output import Progress, account_as_json, print_account, print_verdict
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from mlink.cli.output import as_json, counted
+from mlink.cli.terminal.output import as_json, counted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from mlink.cli.output import counted
+from mlink.cli.terminal.output import counted
 from mlink.storage.failures import storage_errors
 from mlink.storage.naming import numbered
 from mlink_hil.fuzz.draw import Draw

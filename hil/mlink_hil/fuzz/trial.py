@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from pluggy import HookimplMarker
 
-from mlink.cli.live import make_view
-from mlink.cli.summary import print_summary
+from mlink.cli.terminal.live import make_view
+from mlink.cli.terminal.summary import print_summary
 from mlink.engine.options import RunOptions
 from mlink.engine.run import run_bench
 from mlink.errors import BenchError, MlinkError

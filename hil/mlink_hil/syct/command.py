@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlink.cli.output import counted
+from mlink.cli.terminal.output import counted
 
 
 def import_command(

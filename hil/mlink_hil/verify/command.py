@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlink.cli.options import BenchFile, DevicesFile, duration_s
-from mlink.cli.output import ExitCode
+from mlink.cli.terminal.output import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console

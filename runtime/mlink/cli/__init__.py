@@ -23,7 +23,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from mlink.cli.output import ExitCode, safe_console
+from mlink.cli.terminal.output import ExitCode, safe_console
 from mlink.ctrl_c import ended_by, raise_on_signals
 from mlink.errors import MlinkError
 from mlink.installed import entry_points
@@ -37,7 +37,16 @@ _OURS = (
     "devices", "doctor", "board", "info", "view", "verify", "repair", "encode", "export", "list",
 )  # fmt: skip
 """Commands of this package: function NAME of `mlink.cli.NAME`."""
-_ELSEWHERE = {"list": "list:list_recordings", "examples": "new:examples"}
+_ELSEWHERE = {
+    "doctor": "doctor.command:doctor",
+    "encode": "recorded.encode:encode",
+    "examples": "new:examples",
+    "export": "recorded.export:export",
+    "info": "recorded.info:info",
+    "list": "recorded.list:list_recordings",
+    "repair": "recorded.repair:repair",
+    "verify": "recorded.verify:verify",
+}
 """Commands whose function is elsewhere below `mlink.cli`."""
 _IMPORT_MUCH = ("run", "replay")
 """Commands that call `raise_on_signals` themselves, when they have imported what they need."""

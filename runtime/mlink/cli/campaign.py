@@ -14,8 +14,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import as_json, counted, plain_table
-from mlink.cli.summary import short
+from mlink.cli.terminal.output import as_json, counted, plain_table
+from mlink.cli.terminal.summary import short
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.status import RunResult
 

@@ -9,7 +9,7 @@ import typer
 
 from mlink.bench.record_all import unrecorded
 from mlink.cli.options import AsJson, BenchHere, DevicesFile, KindOfTime, Overrides
-from mlink.cli.output import ExitCode, counted, plain_table, print_json, table_console
+from mlink.cli.terminal.output import ExitCode, counted, plain_table, print_json, table_console
 from mlink.module import Category
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlink.cli.options import AsJson
-from mlink.cli.output import plain_table, print_json, table_console
+from mlink.cli.terminal.output import plain_table, print_json, table_console
 
 PROBES_GROUP = "mlink.probes"
 MODES_GROUP = "mlink.modes"

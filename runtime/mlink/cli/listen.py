@@ -18,7 +18,7 @@ from mlink.cli.options import (
     NoRecord,
     Overrides,
 )
-from mlink.cli.output import ExitCode
+from mlink.cli.terminal.output import ExitCode
 from mlink.ctrl_c import raise_on_signals
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def listen(
     from mlink.api.run import Run
     from mlink.bench import load_bench
     from mlink.bench.subject import Subject
-    from mlink.cli.live import LogView
-    from mlink.cli.output import table_console
-    from mlink.cli.summary import print_summary
+    from mlink.cli.terminal.live import LogView
+    from mlink.cli.terminal.output import table_console
+    from mlink.cli.terminal.summary import print_summary
     from mlink.engine.options import RunOptions
     from mlink.errors import BenchError
     from mlink.network.listener import Listener

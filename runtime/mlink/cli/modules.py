@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 import typer
 
 from mlink.cli.options import AsJson
-from mlink.cli.output import print_json
+from mlink.cli.terminal.output import print_json
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -125,8 +125,8 @@ def _from_template(kind: str, name: str, folder: Path) -> dict[Path, bytes]:
 def _with_schema(files: Mapping[Path, bytes], folder: Path) -> dict[Path, bytes]:
     """Return the files with a schema, by which editors complete and explain keys of the bench."""
     from mlink.catalog import module_types
-    from mlink.cli.output import as_json
     from mlink.cli.setting_docs import bench_schema
+    from mlink.cli.terminal.output import as_json
 
     bench = folder / "bench.toml"
     line = b"#:schema bench.schema.json\n"  # the whole line, for Taplo
@@ -171,7 +171,7 @@ def _workflow(service: Service, name: str, folder: Path) -> dict[Path, bytes]:
 
 
 def _list_kinds(examples: Mapping[str, Path]) -> None:
-    from mlink.cli.output import plain_table, table_console
+    from mlink.cli.terminal.output import plain_table, table_console
 
     table = plain_table("mlink new KIND NAME", "")
     for name, what in _KINDS.items():

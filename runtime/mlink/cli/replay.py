@@ -18,7 +18,7 @@ from mlink.cli.options import (
     Verbose,
     wants_debug,
 )
-from mlink.cli.output import ExitCode
+from mlink.cli.terminal.output import ExitCode
 from mlink.ctrl_c import raise_on_signals
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def replay(
 
     loaded = load_bench(bench, overrides=overrides or ())
 
-    from mlink.cli.live import make_view
-    from mlink.cli.screen import unhurried_output
-    from mlink.cli.summary import print_summary
+    from mlink.cli.terminal.live import make_view
+    from mlink.cli.terminal.screen import unhurried_output
+    from mlink.cli.terminal.summary import print_summary
     from mlink.replay import replay as run_replay
 
     raise_on_signals()
@@ -131,8 +131,8 @@ def replay(
 def _as_json(outcome: Replayed, compared: list[Compared]) -> str:
     import msgspec
 
-    from mlink.cli.output import as_json
-    from mlink.cli.summary import result_as_json
+    from mlink.cli.terminal.output import as_json
+    from mlink.cli.terminal.summary import result_as_json
 
     document = msgspec.json.decode(result_as_json(outcome.result))
     document["notes"] = outcome.notes

@@ -34,12 +34,12 @@ from mlink.cli.options import (
     duration_s,
     wants_debug,
 )
-from mlink.cli.output import ExitCode
 from mlink.cli.run_view import run_with_view, view_address
+from mlink.cli.terminal.output import ExitCode
 from mlink.ctrl_c import ignore_signals, raise_on_signals
 
 if TYPE_CHECKING:
-    from mlink.cli.live import LogView
+    from mlink.cli.terminal.live import LogView
     from mlink.engine.status import RunResult
     from mlink.errors import MlinkError
     from mlink.network.controller import Controller
@@ -222,7 +222,7 @@ def run(
 
     from mlink.bench import load_bench
     from mlink.bench.subject import read_subject
-    from mlink.cli.summary import result_as_json
+    from mlink.cli.terminal.summary import result_as_json
     from mlink.errors import BenchError, MlinkError
 
     try:
@@ -241,8 +241,8 @@ def run(
             raise typer.Exit(ExitCode.WRONG_INPUT) from error
         raise
 
-    from mlink.cli.live import make_view
-    from mlink.cli.screen import unhurried_output
+    from mlink.cli.terminal.live import make_view
+    from mlink.cli.terminal.screen import unhurried_output
     from mlink.engine.run import RunOptions, run_bench
 
     if paused and (address is None or checked.time != "virtual"):
@@ -353,7 +353,7 @@ def _run_campaign(
 ) -> None:
     """Run repeatedly; print the outcome of each run, and a summary at the end."""
     from mlink.cli.campaign import campaign_as_json, print_campaign, run_campaign
-    from mlink.cli.summary import print_outcome
+    from mlink.cli.terminal.summary import print_outcome
 
     console = new_view().console
 
@@ -384,7 +384,7 @@ def _failed(error: MlinkError, phase: str = "set-up") -> RunResult:
 
 
 def _conclude(result: RunResult, view: LogView, *, verbose: bool, json: bool, debug: bool) -> None:
-    from mlink.cli.summary import print_summary, result_as_json
+    from mlink.cli.terminal.summary import print_summary, result_as_json
 
     if json:
         typer.echo(result_as_json(result))
@@ -404,7 +404,7 @@ def _encoded(result: RunResult, view: LogView, *, json: bool) -> bool:
         return True  # a recorder that was killed has not reported what it has left
     from rich.console import Console
 
-    from mlink.cli.encode import encode_after_run
+    from mlink.cli.recorded.encode import encode_after_run
 
     console = Console(stderr=True) if json else view.console
     return encode_after_run(result.recording_dir, console, success=result.success)

@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from mlink.bench import Bench
-    from mlink.cli.live import LogView
+    from mlink.cli.terminal.live import LogView
     from mlink.engine.options import RunOptions
     from mlink.engine.status import RunResult
     from mlink.view.server import Address

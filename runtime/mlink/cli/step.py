@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlink.cli.options import BenchFile, DevicesFile, NoRecord, Overrides, RunTime
-from mlink.cli.typed import execute_typed, typed_lines
+from mlink.cli.terminal.typed import execute_typed, typed_lines
 from mlink.errors import BenchError
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from mlink.cli import app
-from mlink.cli.live import plain_line
-from mlink.cli.summary import print_summary, result_as_json
+from mlink.cli.terminal.live import plain_line
+from mlink.cli.terminal.summary import print_summary, result_as_json
 from mlink.engine.status import RunResult
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording

@@ -19,7 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from mlink.cli import app
-from mlink.cli.summary import print_summary
+from mlink.cli.terminal.summary import print_summary
 from mlink.engine.disk_wait import DiskWait
 from mlink.engine.status import Phase, RunResult
 from mlink.errors import BenchError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mlink.cli.summary import result_as_json
+from mlink.cli.terminal.summary import result_as_json
 from mlink.recording.collection import Recording
 from tests.support.bench_runner import BenchRunner
 

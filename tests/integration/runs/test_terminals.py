@@ -150,7 +150,9 @@ def test_a_reader_that_takes_nothing_delays_nothing(tmp_path: Path) -> None:
 
 def test_a_terminal_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
     BenchRunner(tmp_path).write(ROWS_BENCH, source=SOURCE)
-    program = "import mlink.cli, mlink.cli.screen as s; s._UNREAD_S = 1.0; mlink.cli.main()"
+    program = (
+        "import mlink.cli, mlink.cli.terminal.screen as s; s._UNREAD_S = 1.0; mlink.cli.main()"
+    )
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(

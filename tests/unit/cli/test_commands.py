@@ -17,9 +17,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from mlink import cli
-from mlink.cli import app, live
-from mlink.cli.live import LiveView, PlainView, live_table
+from mlink.cli import app
 from mlink.cli.modules import type_text
+from mlink.cli.terminal import live
+from mlink.cli.terminal.live import LiveView, PlainView, live_table
 from mlink.cli.view import _moment_of
 from mlink.devices import FoundDevice
 from mlink.engine.options import RunOptions
@@ -507,7 +508,7 @@ def test_help_is_there_without_loading_what_only_runs_need():
 def test_a_broken_command_of_another_package_harms_no_other(monkeypatch):
     entries = EntryPoints(
         [EntryPoint("flash", "no_such_package:flash", cli.COMMANDS_GROUP),
-         EntryPoint("own", "mlink.cli.list:list_recordings", cli.COMMANDS_GROUP)]
+         EntryPoint("own", "mlink.cli.recorded.list:list_recordings", cli.COMMANDS_GROUP)]
     )  # fmt: skip
     monkeypatch.setattr(cli, "entry_points", entries.select)
     monkeypatch.setattr(cli, "_commands", cli._Commands)

@@ -18,8 +18,8 @@ import typer
 from typer.testing import CliRunner
 
 import mlink.recording
-from mlink.cli.export import export
-from mlink.cli.info import info
+from mlink.cli.recorded.export import export
+from mlink.cli.recorded.info import info
 from mlink.errors import StorageError
 from mlink.modules.data.catalog import JsonWriterSettings, TableSettings, jsonwriter, table
 from mlink.modules.data.jsonwriter import JsonWriterModule

@@ -17,8 +17,8 @@ import av
 import pytest
 import typer
 
-from mlink.cli.repair import repair
-from mlink.cli.verify import verify
+from mlink.cli.recorded.repair import repair
+from mlink.cli.recorded.verify import verify
 from mlink.errors import StorageError
 from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.zarr_store import ZarrStore

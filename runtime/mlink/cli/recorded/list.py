@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from mlink.cli.options import AsJson
-from mlink.cli.output import plain_table, print_json, table_console
+from mlink.cli.terminal.output import plain_table, print_json, table_console
 from mlink.errors import StorageError
 from mlink.storage.account import read_account
 from mlink.storage.edl import UNCLOSED

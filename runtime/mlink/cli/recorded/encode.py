@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mlink.cli.options import RecordingFolder
-from mlink.cli.output import ExitCode, print_report, safe_console
+from mlink.cli.terminal.output import ExitCode, print_report, safe_console
 
 if TYPE_CHECKING:
     from mlink.encoding.recording import EncodeReport

@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder, ShowProgress
-from mlink.cli.output import ExitCode, print_report, progress_lines, safe_console
+from mlink.cli.terminal.output import ExitCode, print_report, progress_lines, safe_console
 
 
 def repair(
@@ -15,7 +15,7 @@ def repair(
     progress: ShowProgress = False,
 ) -> None:
     """Close a recording that a crash left open. Intact data is never changed."""
-    from mlink.cli.verify import show
+    from mlink.cli.recorded.verify import show
     from mlink.recording.care.repair import repair_recording
 
     report = repair_recording(recording, progress=progress_lines(progress))

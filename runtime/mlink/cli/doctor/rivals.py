@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from mlink.cli.doctor_finding import Finding, read_text
+from mlink.cli.doctor.finding import Finding, read_text
 from mlink.realtime import RIGHTS_REMEDY
 
 _RULES: Final = Path("/etc/udev/rules.d")

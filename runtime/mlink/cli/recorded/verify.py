@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder, ShowProgress
-from mlink.cli.output import ExitCode, print_report, progress_lines, safe_console
+from mlink.cli.terminal.output import ExitCode, print_report, progress_lines, safe_console
 
 if TYPE_CHECKING:
     from mlink.recording.care.verify import VerifyReport

@@ -10,12 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mlink.cli import doctor_checks
-from mlink.cli.doctor import doctor
-from mlink.cli.doctor_checks import Machine, examine, measure_disk
-from mlink.cli.doctor_finding import Finding
-from mlink.cli.doctor_fix import LIMITS, OLD_FILES, RULES, apply, describe, files_of_fix
-from mlink.cli.doctor_rivals import board_vendors
+from mlink.cli.doctor import checks as doctor_checks
+from mlink.cli.doctor.checks import Machine, examine, measure_disk
+from mlink.cli.doctor.command import doctor
+from mlink.cli.doctor.finding import Finding
+from mlink.cli.doctor.fix import LIMITS, OLD_FILES, RULES, apply, describe, files_of_fix
+from mlink.cli.doctor.rivals import board_vendors
 from mlink.errors import MlinkError
 from mlink.realtime import RIGHTS_REMEDY
 from mlink.rtkit import RtkitUnavailableError

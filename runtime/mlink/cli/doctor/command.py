@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlink.cli.options import AsJson
-from mlink.cli.output import ExitCode, print_json
+from mlink.cli.terminal.output import ExitCode, print_json
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from mlink.cli.doctor_finding import Finding
+    from mlink.cli.doctor.finding import Finding
 
 _MARKS = {"good": ("✔", "green"), "better": ("●", "yellow"), "bad": ("✘", "red")}
 
@@ -32,7 +32,7 @@ def doctor(
     if fix:
         _fix()
         return
-    from mlink.cli.doctor_checks import examine
+    from mlink.cli.doctor.checks import examine
 
     findings = examine()
     blocks = sum(finding.state == "bad" for finding in findings)
@@ -67,9 +67,9 @@ def _show(findings: list[Finding], blocks: int) -> None:
 def _fix() -> None:
     import os
 
-    from mlink.cli.doctor_checks import Machine
-    from mlink.cli.doctor_fix import apply, describe, files_of_fix
-    from mlink.cli.doctor_rivals import board_vendors
+    from mlink.cli.doctor.checks import Machine
+    from mlink.cli.doctor.fix import apply, describe, files_of_fix
+    from mlink.cli.doctor.rivals import board_vendors
 
     files = files_of_fix(board_vendors(Machine().sys))
     if os.geteuid() != 0:

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from mlink.cli import screen
-from mlink.cli.screen import Screen, unhurried_output
+from mlink.cli.terminal import screen
+from mlink.cli.terminal.screen import Screen, unhurried_output
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import as_json, plain_table
+from mlink.cli.terminal.output import as_json, plain_table
 from mlink.engine.status import Failure, RunResult, StreamStatus
 
 _UNITS = {

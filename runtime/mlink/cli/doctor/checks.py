@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlink import rtkit
-from mlink.cli.doctor_finding import Finding, read_text
-from mlink.cli.doctor_rivals import rivals
+from mlink.cli.doctor.finding import Finding, read_text
+from mlink.cli.doctor.rivals import rivals
 from mlink.realtime import DEFAULT_NICE, DEFAULT_PRIORITY, RIGHTS_REMEDY, may_lock_memory
 from mlink.refusals import import_remedy, text_of
 from mlink.transport.memory import available_bytes

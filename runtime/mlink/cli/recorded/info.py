@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mlink.cli.options import AsJson, RecordingFolder, Verbose
-from mlink.cli.output import print_json, table_console
-from mlink.cli.summary import figures_table
+from mlink.cli.terminal.output import print_json, table_console
+from mlink.cli.terminal.summary import figures_table
 from mlink.storage.inspect import DatasetSummary, RecordingSummary, inspect_recording
 
 

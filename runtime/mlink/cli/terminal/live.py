@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mlink.cli.output import plain_table, table_console
+from mlink.cli.terminal.output import plain_table, table_console
 from mlink.closing import ClosesOnExit
 from mlink.engine.status import Phase, RunStatus, StreamStatus, SubscriptionStatus
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from rich.console import Console
 
-from mlink.cli.info import info, show
+from mlink.cli.recorded.info import info, show
 from mlink.errors import StorageError
 from mlink.storage.edl import create_collection
 from mlink.storage.inspect import inspect_recording

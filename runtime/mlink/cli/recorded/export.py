@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from mlink.cli.options import RecordingFolder, ShowProgress, SubjectFile
-from mlink.cli.output import ExitCode, progress_lines, safe_console
+from mlink.cli.terminal.output import ExitCode, progress_lines, safe_console
 
 
 class Format(enum.StrEnum):

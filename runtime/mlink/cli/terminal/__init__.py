@@ -1,0 +1,1 @@
+"""What commands print: results, tables, the live status; and what is typed into them."""
