@@ -23,7 +23,7 @@ from mlink.bench import load_bench
 from mlink.engine.options import RunOptions
 from mlink.engine.run import Engine
 from mlink.engine.status import RunResult
-from mlink.view.link import ViewLink, with_view
+from mlink.view.run.link import ViewLink, with_view
 from mlink.view.server import Address
 from tests.benchmarks.harness import Silent
 from tests.benchmarks.table import Table, arguments, median, percentile, publish

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mlink.view.messages import read_from_run
+from mlink.view.wire import read_from_run
 
 
 def read_all(data):

@@ -90,7 +90,7 @@ def run_with_view(
         MlinkError: The page cannot be served, or as `mlink.engine.run.run_bench`.
     """
     from mlink.engine.run import Engine
-    from mlink.view.link import ViewLink, with_view
+    from mlink.view.run.link import ViewLink, with_view
     from mlink.view.server import Address
 
     no_control = _no_control(bench, options, wanted=control)

@@ -67,6 +67,6 @@ view_type = replace(
     id=VIEW_NAME,
     title="View",
     summary="Forwards what flows on a run's streams to the bench in a browser.",
-    implementation="mlink.view.feed:FeedModule",
+    implementation="mlink.view.run.feed:FeedModule",
 )
 """The tap of a view: it never waits for it, and forwards the newest."""

@@ -18,9 +18,9 @@ from starlette.websockets import WebSocket
 from mlink.errors import MlinkError
 from mlink.view.client import Client
 from mlink.view.guard import HEADERS, Guard, Role
-from mlink.view.library import Library
 from mlink.view.messages import FARTHEST
-from mlink.view.reader import Ask
+from mlink.view.recordings.library import Library
+from mlink.view.recordings.reader import Ask
 from mlink.view.state import RunState
 
 PAGE = Path(__file__).parent / "page"

@@ -34,9 +34,9 @@ from mlink.view.messages import (
     Status,
     Step,
     Stood,
-    packed_picture,
 )
 from mlink.view.state import RunState
+from mlink.view.wire import packed_picture
 
 _WAITING_ITEMS = 4_000
 _WAITING_LINES = 500

@@ -9,7 +9,7 @@ from mlink.errors import MlinkError
 from mlink.view.app import make_app
 from mlink.view.guard import Guard, new_tokens
 from mlink.view.home import Home
-from mlink.view.library import Library
+from mlink.view.recordings.library import Library
 from mlink.view.server import Address, make_server
 from mlink.view.works import Works
 

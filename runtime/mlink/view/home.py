@@ -30,7 +30,7 @@ from starlette.websockets import WebSocket
 from mlink.errors import MlinkError
 from mlink.view.app import Pages, as_json, request_of
 from mlink.view.guard import Guard, Role
-from mlink.view.library import Library
+from mlink.view.recordings.library import Library
 from mlink.view.state import RunState
 
 _COMMANDS, _COMMAND_S = 2, 120.0

@@ -1,4 +1,4 @@
-"""`python -m mlink.view.program`: serves the page of one run; `mlink.view.link` starts it.
+"""`python -m mlink.view.program`: serves the page of one run; `mlink.view.run.link` starts it.
 
 It reads its `Config` from its standard input, prints a line with the address, and ends when its
 standard input does: with the process that started it, whatever ended that.

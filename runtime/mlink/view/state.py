@@ -33,9 +33,8 @@ from mlink.view.messages import (
     Stop,
     ToRun,
     Want,
-    pack,
-    read_from_run,
 )
+from mlink.view.wire import pack, read_from_run
 
 KEPT_ITEMS = 20_000
 """Items kept of each stream, for pages that come later."""

@@ -28,9 +28,9 @@ from starlette.types import Receive, Scope, Send
 from mlink.errors import MlinkError, StorageError
 from mlink.storage.failures import storage_errors
 from mlink.view.app import Pages, as_json, request_of, whole_number
-from mlink.view.archive import Head
 from mlink.view.guard import Guard
-from mlink.view.library import MANIFEST, Library
+from mlink.view.recordings.archive import Head
+from mlink.view.recordings.library import MANIFEST, Library
 
 _MOST_WORKS, _KEPT_WORKS = 2, 12
 _MOST_DOWNLOADS = 2
@@ -268,7 +268,7 @@ class Works:
         process = None
         try:
             arguments = [str(path), path.name, *([part] if part else [])]
-            process = await _process("mlink.view.archive", *arguments, errors=None)
+            process = await _process("mlink.view.recordings.archive", *arguments, errors=None)
             assert process.stdout is not None
             async with asyncio.timeout(_LIST_S):
                 head = await process.stdout.readline()

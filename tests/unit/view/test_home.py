@@ -12,7 +12,7 @@ from mlink.errors import MlinkError
 from mlink.view import home as module
 from mlink.view.guard import Guard, Tokens
 from mlink.view.home import Home, files_below
-from mlink.view.library import Library
+from mlink.view.recordings.library import Library
 
 
 class FakeRun:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlink.errors import ControlError
-from mlink.view.messages import LIMIT, LogLine, Stop, ToRunBuffer, Want, pack
+from mlink.view.messages import LogLine, Stop, Want
+from mlink.view.wire import LIMIT, ToRunBuffer, pack
 from tests.support.view_messages import read_all
 
 

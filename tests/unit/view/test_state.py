@@ -18,10 +18,10 @@ from mlink.view.messages import (
     Picture,
     ShownBench,
     ShownTarget,
-    ToRunBuffer,
     Want,
 )
 from mlink.view.state import KEPT_ITEMS, KEPT_LINES, NOTE_S, RunState
+from mlink.view.wire import ToRunBuffer
 
 
 class Writer:

@@ -12,7 +12,7 @@ import pytest
 from mlink.errors import MlinkError
 from mlink.view import works as module
 from mlink.view.guard import Guard, Tokens
-from mlink.view.library import Library
+from mlink.view.recordings.library import Library
 from mlink.view.works import Works
 
 SLEEPS = (

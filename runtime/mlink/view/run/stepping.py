@@ -16,8 +16,8 @@ from mlink.devices import SimulatedChip, Simulation
 from mlink.engine.virtual_time.participant import Participant
 from mlink.engine.virtual_time.stepping import LIMIT_USEC, EdgeOf, Moment, Stepping
 from mlink.errors import BenchError, DeviceError, MlinkError
-from mlink.view.line import Line
 from mlink.view.messages import Look, Looked, PinShown, Step, Stood, SymbolShown
+from mlink.view.run.line import Line
 
 _MOST_PINS = 70
 """Of an ATmega2560."""

@@ -11,7 +11,7 @@ import pytest
 from mlink.errors import StorageError
 from mlink.modules.data.json_file import JsonFile
 from mlink.storage.edl import create_dataset
-from mlink.view.recorded import RecordedView
+from mlink.view.recordings.recorded import RecordedView
 from mlink.view.thin import thinned
 from tests.support.recorded.hostile import every_kind
 from tests.support.recorded.recordings import RUN_ID, time_of

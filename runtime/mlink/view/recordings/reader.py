@@ -1,4 +1,4 @@
-"""`python -m mlink.view.reader RECORDING`: reads one recording for the program of a view.
+"""`python -m mlink.view.recordings.reader RECORDING`: reads one recording for a view's program.
 
 A recording may come from a stranger. Whatever its files do to what reads them ends this process,
 and not the program that serves runs and other recordings.
@@ -98,7 +98,7 @@ class Reader:
         """Return what the process answers; None if it ends before."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlink.view.reader", str(self._path)],
+                [sys.executable, "-m", "mlink.view.recordings.reader", str(self._path)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
         into, out = self._process.stdin, self._process.stdout
@@ -146,7 +146,7 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     os.nice(10)
     from mlink.storage.failures import UNEXPECTED, damage_of
-    from mlink.view.recorded import RecordedView
+    from mlink.view.recordings.recorded import RecordedView
 
     view = None
     for line in sys.stdin.buffer:

@@ -16,8 +16,8 @@ from mlink.types import (
     LineCommandKind,
     LineModeFlags,
 )
-from mlink.view.control import Control
 from mlink.view.messages import Act, RefusedActs
+from mlink.view.run.control import Control
 from tests.support.fake_context import FakeContext
 
 BOARD, CAM = "board.fmctl", "cam.control-in"

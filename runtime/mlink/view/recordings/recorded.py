@@ -25,9 +25,10 @@ from mlink.recording.times import add_times
 from mlink.recording.video import Video
 from mlink.storage.failures import UNEXPECTED, damage_of
 from mlink.storage.inspect import DatasetSummary, inspect_recording
-from mlink.view.messages import FARTHEST, Items, packed_picture
+from mlink.view.messages import FARTHEST, Items
 from mlink.view.picture import make_picture
 from mlink.view.thin import plain, thinned
+from mlink.view.wire import packed_picture
 
 _BINS = 600
 """Parts of the run for which the overview counts items."""

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from mlink.errors import MlinkError
-from mlink.view.library import Library
-from mlink.view.reader import Answer, Ask, Reader
+from mlink.view.recordings.library import Library
+from mlink.view.recordings.reader import Answer, Ask, Reader
 from tests.support.recorded.recordings import closed_recording
 
 

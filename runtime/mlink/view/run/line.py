@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mlink.errors import ControlError
 from mlink.peers import is_trusted
-from mlink.view.messages import FromRun, ToRun, ToRunBuffer, pack
+from mlink.view.messages import FromRun, ToRun
+from mlink.view.wire import ToRunBuffer, pack
 
 _READ_BYTES = 65_536
 

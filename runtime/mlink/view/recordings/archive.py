@@ -1,4 +1,4 @@
-"""`python -m mlink.view.archive FOLDER NAME [PART]`: a folder as a tar archive, for a download.
+"""`python -m mlink.view.recordings.archive FOLDER NAME [PART]`: a folder as a tar archive.
 
 First a line of JSON tells how long the archive is, or why there is none; then it follows, file by
 file. Nothing that a link leads to is in it: a folder with links or special files has no archive,

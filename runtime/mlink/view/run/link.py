@@ -30,7 +30,6 @@ from mlink.tap.attach import add_tap, commandable, with_second_sources
 from mlink.tap.catalog import TapStream, view_type
 from mlink.types import DataType
 from mlink.view.guard import Tokens, new_tokens
-from mlink.view.line import Line
 from mlink.view.messages import (
     Begins,
     Ended,
@@ -46,8 +45,9 @@ from mlink.view.messages import (
     Subscriber,
 )
 from mlink.view.program import Config, Listening
+from mlink.view.run.line import Line
+from mlink.view.run.stepping import Steps
 from mlink.view.server import Address
-from mlink.view.stepping import Steps
 
 _START_S = 30.0
 _END_S = 5.0

@@ -26,10 +26,10 @@ from mlink.types import (
     LineReading,
     SignalBlock,
 )
-from mlink.view.control import Control
-from mlink.view.line import Line
 from mlink.view.messages import Act, Batch, FeedBegins, Items, RefusedActs, Want
 from mlink.view.picture import make_picture
+from mlink.view.run.control import Control
+from mlink.view.run.line import Line
 from mlink.view.thin import plain, thinned
 
 _PERIOD_USEC = 50_000

@@ -19,8 +19,9 @@ from mlink.types import (
     LineReading,
     SignalBlockF32,
 )
-from mlink.view.feed import FeedModule
-from mlink.view.messages import Batch, FeedBegins, Picture, Want, pack
+from mlink.view.messages import Batch, FeedBegins, Picture, Want
+from mlink.view.run.feed import FeedModule
+from mlink.view.wire import pack
 from tests.support.fake_context import FakeContext
 from tests.support.view_messages import read_all
 

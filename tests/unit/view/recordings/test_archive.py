@@ -10,7 +10,7 @@ import pytest
 
 from mlink.errors import StorageError
 from mlink.storage.inside import RecordingFolder
-from mlink.view.archive import entries, length, write
+from mlink.view.recordings.archive import entries, length, write
 
 
 @pytest.fixture

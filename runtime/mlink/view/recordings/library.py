@@ -6,7 +6,7 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from mlink.errors import MlinkError
-from mlink.view.reader import Reader
+from mlink.view.recordings.reader import Reader
 
 MANIFEST = "manifest.toml"
 """As in `mlink.storage.manifest`, which imports numpy: the page of a run does without."""
