@@ -25,6 +25,8 @@ class VariedSettings(ModuleSettings, kw_only=True):
     """Settings of `varied-source`."""
 
     period_usec: int = 20_000
+    lead_usec: int = 0
+    """How much later than their delivery frames and blocks of floats say that they are."""
 
 
 class VariedSource(Module[VariedSettings]):
@@ -64,8 +66,9 @@ class VariedSource(Module[VariedSettings]):
         number, self._number = self._number, self._number + 1
         now = self.context.clock.now_usec()
         for port, output in self.context.outputs.items():
+            lead_usec = self.settings.lead_usec if port in ("frames", "f32") else 0
             if output.connected:
-                output.submit(self._item(port, number, now))
+                output.submit(self._item(port, number, now + lead_usec))
         self._schedule()
 
     def _item(self, port: str, number: int, now: int) -> StreamItem:

@@ -195,6 +195,13 @@ class Journal:
             if record.port in numbers and isinstance(record.what, bytes):
                 yield record.time_usec, record.what
 
+    def deliveries_of(self, source: str) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Yield (time of delivery in µs, what identifies the item) of frames or signal blocks."""
+        numbers = self._inputs_from(source)
+        for record in self.of_kind(Item):
+            if record.port in numbers and not isinstance(record.what, bytes):
+                yield record.time_usec, record.what
+
     def _inputs_from(self, source: str) -> set[int]:
         return {number for number, port in enumerate(self.header.inputs) if port.source == source}
 

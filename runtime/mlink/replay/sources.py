@@ -90,7 +90,8 @@ def plan_replay(
             if journal and (found is None or found.lost):
                 streams[port.id] = ReplayStream(journal, stream)
             elif found is not None:
-                streams[port.id] = ReplayStream(found.name, stream)
+                takers = _receivers(journals, stream, port)
+                streams[port.id] = ReplayStream(found.name, stream, takers)
                 plan.notes += _differences(stream, found)
                 if port.data_type is DataType.TableRow and not journal and not has_times(found):
                     plan.notes.append(
@@ -154,11 +155,19 @@ def _has_all_channels(dataset: RecordedStream) -> bool:
 
 def _find_journal(journals: Mapping[str, Journal], stream: str, port: PortSpec) -> str:
     """Return the name of the journal that contains a stream of small items, or ""."""
-    for name, journal in journals.items():
-        for known in journal.header.inputs:
-            if known.source == stream and known.data_type == port.data_type.name:
-                return name if is_small(port.data_type) else ""
-    return ""
+    return next(iter(_receivers(journals, stream, port)), "") if is_small(port.data_type) else ""
+
+
+def _receivers(journals: Mapping[str, Journal], stream: str, port: PortSpec) -> tuple[str, ...]:
+    """Return the names of the journals of modules that received a stream."""
+    return tuple(
+        name
+        for name, journal in journals.items()
+        if any(
+            known.source == stream and known.data_type == port.data_type.name
+            for known in journal.header.inputs
+        )
+    )
 
 
 def _is_lossless(dataset: RecordedStream) -> bool:

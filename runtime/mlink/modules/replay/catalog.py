@@ -14,6 +14,8 @@ class ReplayStream(msgspec.Struct):
     """Name of a dataset of the recording."""
     source: str
     """ "module.port" of the recorded stream, to find it in a journal."""
+    journals: tuple[str, ...] = ()
+    """Datasets of the journals of modules that received its frames or signal blocks."""
 
 
 class ReplaySettings(ModuleSettings, kw_only=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import queue
 import threading
-from collections.abc import Callable, Generator
+from array import array
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -27,6 +28,9 @@ _ROWS = 4096
 """Rows that are made into items at once: as Python's numbers they need many times the memory."""
 _EMPTY_BLOCKS = 1 << 20
 """Blocks without rows that a recording may have."""
+_NEVER = 1 << 62
+_FRAME_TIME, _FIRST_STAMP = 1, 0
+"""Which of the two numbers in a journal identifies a frame, and a block."""
 _LARGEST_READING = np.array([0xFFFF, 0xFFFFFFFF])
 """Line and value of a LineReading."""
 _DECODED_AHEAD = 8
@@ -44,15 +48,63 @@ class Item:
 Feed: TypeAlias = Generator[Item, None, None]
 
 
-def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
+class Deliveries:
+    """When modules received the items of a stream: a replay has to send each before.
+
+    An item may have a time that is later than its arrival: of an estimate, or of a board's clock. A
+    module with a journal receives it when it did in the lab, so by then it must have been sent.
+
+    Args:
+        journals: Those of the modules that received the stream.
+        source: The stream, "module.port".
+    """
+
+    def __init__(self, journals: Sequence[Journal], source: str) -> None:
+        self._journals, self._source = journals, source
+
+    def bound(
+        self, times: NDArray[np.int64], keys: NDArray[np.int64], place: int
+    ) -> NDArray[np.int64]:
+        """Return the times at which items are sent: their own, but no later than received.
+
+        Args:
+            times: Times of all items in µs, in their order.
+            keys: What identifies each of them in a journal.
+            place: _FRAME_TIME or _FIRST_STAMP.
+        """
+        known, number = np.unique(keys, return_inverse=True)
+        earliest = np.full(len(known), _NEVER)
+        for journal in self._journals:
+            found, received = array("q"), array("q")
+            for time_usec, what in journal.deliveries_of(self._source):
+                if abs(what[place]) < _NEVER:
+                    found.append(what[place])
+                    received.append(time_usec)
+            wanted = np.frombuffer(found, np.int64)
+            at = np.searchsorted(known, wanted)
+            recorded = np.isin(wanted, known)  # others the recorder has lost
+            np.minimum.at(earliest, at[recorded], np.frombuffer(received, np.int64)[recorded])
+        latest = earliest[number]
+        in_order = np.minimum.accumulate(latest[::-1])[::-1]  # each before those that follow it
+        return np.minimum(times, in_order)
+
+
+def open_feed(
+    dataset: RecordedStream, output: OutputPort, deliveries: Deliveries | None = None
+) -> Feed:
     """Return the items of a dataset, to be sent on an output.
+
+    Args:
+        dataset: The recorded stream.
+        output: Where its items are sent.
+        deliveries: When frames and signal blocks were received; None if no journal has that.
 
     Raises:
         StorageError: The dataset has no such items, or some that cannot be sent as they were.
             (A picture that cannot be decoded: by the returned generator.)
     """
     if isinstance(dataset, Video):
-        return _frames(dataset, output)
+        return _frames(dataset, output, deliveries)
     if isinstance(dataset, Table):
         return _rows(dataset, output)
     if not isinstance(dataset, Signals):
@@ -61,7 +113,7 @@ def open_feed(dataset: RecordedStream, output: OutputPort) -> Feed:
         return _readings(dataset, output)
     if output.data_type is DataType.TableRow:
         return _json_rows(dataset, output)
-    return _blocks(dataset, output)
+    return _blocks(dataset, output, deliveries)
 
 
 def has_times(dataset: RecordedStream) -> bool:
@@ -90,17 +142,21 @@ def _nothing() -> Feed:
     yield from ()
 
 
-def _frames(video: Video, output: OutputPort) -> Feed:
+def _frames(video: Video, output: OutputPort, deliveries: Deliveries | None) -> Feed:
     indices = expand(video.attributes.get("source_index_runs"), len(video))
     if indices is None or "source_index_first" not in video.attributes:
         indices = np.arange(len(video), dtype=np.int64)
     if (indices < 0).any():
         raise StorageError(f"'{video.name}' has frame numbers that no camera counts")
+    due = video.times_usec
+    if deliveries is not None:
+        due = deliveries.bound(due, due, _FRAME_TIME)
 
     def items() -> Feed:
         for frame in _decoded_ahead(video):
+            time_usec = int(due[frame.index])
             frame.index = int(indices[frame.index])
-            yield Item(frame.time_usec, functools.partial(output.submit, frame))
+            yield Item(time_usec, functools.partial(output.submit, frame))
 
     return items()
 
@@ -184,7 +240,7 @@ def _json_rows(data: Signals, output: OutputPort) -> Feed:
     return items()
 
 
-def _blocks(data: Signals, output: OutputPort) -> Feed:
+def _blocks(data: Signals, output: OutputPort, deliveries: Deliveries | None) -> Feed:
     kind = SIGNAL_BLOCKS[output.data_type]
     times = data.times_usec
     stamps = _exact(data.timestamps, np.dtype(np.uint64), f"timestamps of '{data.name}'")
@@ -194,14 +250,19 @@ def _blocks(data: Signals, output: OutputPort) -> Feed:
     if isinstance(titles, list) and len(titles) != len(data.names):
         raise StorageError(f"'{data.name}' has {len(data.names)} of {len(titles)} channels")
 
+    ends = np.append(starts[1:], len(stamps))
+    due, keys = np.zeros((2, len(starts)), np.int64)  # what blocks without samples have
+    due[ends > starts] = times[ends[ends > starts] - 1]
+    keys[ends > starts] = stamps[starts[ends > starts]]
+    if deliveries is not None:
+        due = deliveries.bound(due, keys, _FIRST_STAMP)
+
     def items() -> Feed:
-        for number, first in enumerate(starts):
-            end = int(starts[number + 1]) if number + 1 < len(starts) else len(stamps)
+        for first, end, time_usec in zip(starts, ends, due, strict=True):
             block = kind()
             block.timestamps = stamps[first:end].copy()
             block.data = values[first:end].copy()
-            time_usec = int(times[end - 1]) if end > first else 0
-            yield Item(time_usec, functools.partial(output.submit, block))
+            yield Item(int(time_usec), functools.partial(output.submit, block))
 
     return items()
 

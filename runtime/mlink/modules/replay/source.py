@@ -10,9 +10,9 @@ from mlink.errors import StorageError
 from mlink.metadata import Metadata, MetaSize, MetaValue, decode_metadata, encode_metadata
 from mlink.module import Module, ModuleContext
 from mlink.modules.replay.catalog import ReplaySettings
-from mlink.modules.replay.feeds import Feed, Item, journal_feed, open_feed
+from mlink.modules.replay.feeds import Deliveries, Feed, Item, journal_feed, open_feed
 from mlink.recording.collection import Recording
-from mlink.recording.journal import read_journal
+from mlink.recording.journal import Journal, read_journal
 from mlink.recording.stream import RecordedStream
 
 _MOST_AT_STOP = 100_000
@@ -39,13 +39,14 @@ class ReplayModule(Module[ReplaySettings]):
             output = self.context.outputs[port]
             dataset = self._recording[stream.dataset]
             if self._recording.kinds[stream.dataset] == "journal":
-                journal = read_journal(dataset.file(dataset.part_names[0]))
+                journal = self._journal(stream.dataset)
                 output.metadata.update(journal.metadata_of(stream.source))
                 self._feeds.append(journal_feed(journal, stream.source, output))
                 continue
             try:
                 output.metadata.update(_metadata(dataset))
-                self._feeds.append(open_feed(dataset, output))
+                journals = [self._journal(name) for name in stream.journals]
+                self._feeds.append(open_feed(dataset, output, Deliveries(journals, stream.source)))
             except StorageError as error:
                 without = f"move its folder out of the recording, and add --without {stream.source}"
                 raise StorageError(
@@ -79,6 +80,11 @@ class ReplayModule(Module[ReplaySettings]):
             feed.close()  # its thread may still decode
         if self._recording is not None:
             self._recording.close()
+
+    def _journal(self, name: str) -> Journal:
+        assert self._recording is not None
+        dataset = self._recording[name]
+        return read_journal(dataset.file(dataset.part_names[0]))
 
     def _load(self, number: int, earliest_usec: int) -> None:
         """Load the next item of a feed; items keep their order even if their times decrease."""

@@ -12,7 +12,7 @@ from mlink.modules.data.catalog import (
     table,
     zarrwriter,
 )
-from mlink.modules.replay.feeds import open_feed
+from mlink.modules.replay.feeds import Deliveries, open_feed
 from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.storage.edl import create_collection
 from mlink.storage.runs import MAX_RUNS, Runs, expand
@@ -136,6 +136,49 @@ def test_frames_come_back_with_their_numbers_times_and_pixels(tmp_path):
     assert [item.index for item in items] == [3, 4, 5, 9, 10, 12]
     for sent, back in zip(frames, items, strict=True):
         assert np.array_equal(back.mat, sent.mat)
+
+
+class Received:
+    """A journal that has the deliveries of one stream: (time in µs, its two numbers)."""
+
+    def __init__(self, *deliveries):
+        self._deliveries = deliveries
+
+    def deliveries_of(self, source):
+        return self._deliveries if source == "camera.frames" else ()
+
+
+def due(times, *journals, keys=None, place=1):
+    deliveries = Deliveries(journals, "camera.frames")
+    times = np.array(times, np.int64)
+    return deliveries.bound(times, times if keys is None else np.array(keys), place).tolist()
+
+
+def test_an_item_is_sent_at_its_time_or_earlier_if_a_module_had_it_before():
+    late, early = Received((120, (0, 100)), (190, (1, 200))), Received((150, (1, 200)))
+    assert due([100, 200, 300], late, early) == [100, 150, 300]
+    assert due([100, 200, 300]) == [100, 200, 300]
+    assert due([], late) == []
+
+
+def test_an_item_that_no_module_had_is_sent_before_those_that_follow_it():
+    assert due([100, 200, 300], Received((140, (2, 300)))) == [100, 140, 140]
+
+
+def test_what_the_recorder_lost_and_items_of_equal_time_move_no_other():
+    received = Received((80, (0, 90)), (95, (1, 100)), (97, (2, 100)), (1, (3, 2**63)))
+    assert due([100, 100, 400], received) == [95, 95, 400]
+
+
+def test_blocks_are_known_by_their_first_stamp(tmp_path):
+    blocks = [SignalBlockF32() for _ in range(2)]
+    for number, block in enumerate(blocks):
+        block.timestamps = np.arange(3, dtype=np.uint64) * 100 + 1000 * number
+        block.data = np.zeros((3, 1), np.float32)
+    dataset = recorded(tmp_path, zarrwriter, ZarrWriterSettings(), blocks, time_unit="microseconds")
+    deliveries = Deliveries([Received((1110, (1000, 3)))], "camera.frames")
+    output = FakeOutput("out", DataType.SignalBlockF32)
+    assert [item.time_usec for item in open_feed(dataset, output, deliveries)] == [200, 1110]
 
 
 def test_a_source_that_sent_nothing_stays_silent(tmp_path):
