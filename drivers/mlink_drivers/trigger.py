@@ -31,11 +31,13 @@ class BoardLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line of a board: a train that it makes, or, without a rate, a strobe that it watches."""
 
     line: int
+    """Number of the line on its board."""
     rate_hz: float = 0.0
     """Rate of the train; 0: the line is an input."""
     exposure_usec: int = 0
     """Width of a pulse of the train."""
     active_low: bool = False
+    """Whether its pulses are low, on a line that rests high."""
 
 
 class Trigger(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -44,10 +46,13 @@ class Trigger(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=T
     board: str
     """Name of the `firmata-io` module."""
     line: int
+    """The board's line, which no script can command then."""
     rate_hz: float
+    """Pulses per second, 0.002 to 4000, rounded to ticks of 0.5 µs; default of `framerate`."""
     exposure_usec: int
     """Width of a pulse; cameras in a mode of trigger by width expose for as long."""
     active_low: bool = False
+    """Whether its pulses are low, on a line that rests high."""
 
     def __post_init__(self) -> None:
         if not 1e6 / LONGEST_PERIOD_USEC <= self.rate_hz <= MOST_HZ:
@@ -70,6 +75,7 @@ class Strobe(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=Tr
     board: str
     """Name of the `firmata-io` module."""
     line: int
+    """The board's line to which the camera's strobe is wired."""
     active_low: bool = False
     """Whether the line is low while the camera exposes."""
     delay_usec: int | None = None

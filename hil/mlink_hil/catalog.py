@@ -26,8 +26,11 @@ class VirtualButtonSettings(ModuleSettings, kw_only=True):
     answer_line: int | None = None
     """Pin on which the loop under test answers each edge; without it no latency is measured."""
     presses_hz: float = 5.0
+    """Presses per second, above 0, at most 200."""
     press_msec: float = 50.0
+    """Length of a press, above 0 ms."""
     active_low: bool = True
+    """Whether a press pulls the line low; else high."""
     seed: int = 1
     """Of the random pauses between presses, ±20 %."""
 
@@ -83,6 +86,7 @@ class LatencyCheckSettings(ModuleSettings, kw_only=True):
     ack_line: int = 8
     """Line of `line-out` that is pulsed after each measurement."""
     ack_pulse_ms: float = 30
+    """Length of that pulse, above 0 ms."""
     histogram_bins: int = 30
     """Number of bars of the histogram in the run's summary."""
 

@@ -28,9 +28,10 @@ import typer
 from mlink.bench import load_bench
 from mlink.catalog import module_types
 from mlink.cli import app
+from mlink.cli.setting_docs import settings_of
 from mlink.testing import ScriptRunner
 from mlink_hil.wiring.table import KINDS
-from tests.support import ROOT
+from tests.support import ROOT, reference
 
 PAGES = sorted(
     [
@@ -226,6 +227,24 @@ def test_the_manual_page_has_every_command() -> None:
     page = (ROOT / "docs/mlink.1").read_text()
     commands = page[page.index(".SH COMMANDS") : page.index(".SH OPTIONS")].replace('"', "")
     assert set(group.commands) <= set(re.findall(r"[a-z-]+", commands))
+
+
+@pytest.mark.parametrize(
+    ("page", "text"), reference.pages().items(), ids=lambda each: getattr(each, "name", "")
+)
+def test_what_is_written_from_the_code_is_as_the_code_is(page: Path, text: str) -> None:
+    assert page.read_text() == text, "run .venv/bin/python -m tests.support.reference"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    kinds = {type_.id: type_.settings for type_ in module_types().values()} | reference.TABLES
+    silent = [
+        f"{name}: {each.key}"
+        for name, kind in kinds.items()
+        for each in settings_of(kind)
+        if not each.meaning
+    ]
+    assert not silent, "write a text below these fields"
 
 
 def test_anchors_of_links_between_pages_exist() -> None:

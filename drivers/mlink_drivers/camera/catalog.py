@@ -67,9 +67,13 @@ class CameraSettings(ModuleSettings):
     power_line_frequency: int | str | None = None
     """50 or 60 (Hz), "off" or "auto": suppresses the flicker of lamps."""
     brightness: float | None = None
+    """In the camera's own unit."""
     contrast: float | None = None
+    """In the camera's own unit."""
     saturation: float | None = None
+    """In the camera's own unit."""
     hue: float | str | None = None
+    """In the camera's own unit, or "auto"."""
     controls: dict[str, bool | int | float | str] = {}
     """Any other V4L2 control, by its name in `v4l2-ctl --list-ctrls`."""
     features: dict[str, bool | int | float | str] = {}

@@ -50,14 +50,23 @@ class Head(msgspec.Struct):
     """The keys of a bench file's table `[bench]`."""
 
     name: str = ""
+    """Name of the bench, and of its recordings; "" is that of its folder."""
     keep_awake: bool = True
+    """Keep the processors from deep sleep during a run: less latency, more power."""
     strict: bool = False
+    """Whether any loss of data fails a run."""
     warn_nondeterminism: bool = True
+    """In virtual time: warn of what differs between two runs, such as a clock read."""
     compat: Compat = ""
+    """"syntalos": pulses have the lengths that Syntalos gives them."""
     time: Any = None
+    """"real" or "virtual"; without it real, and virtual for tests of simulated benches."""
     seed: Any = None
+    """Of all that is random in virtual time, 0 or more."""
     speed: Any = None
+    """Longest advance of virtual time, as a multiple of real time; without it as fast as it can."""
     record: Literal["", "all"] = ""
+    """"all": add a recorder for each stream without one."""
 
 
 class View(msgspec.Struct):

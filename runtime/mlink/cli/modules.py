@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from mlink.cli.terminal.output import print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mlink.cli.setting_docs import Setting
     from mlink.module import ModuleType, PortSpec
 
 
@@ -74,6 +75,8 @@ def _install(name: str | None) -> None:
 
 def as_plain(type_: ModuleType) -> dict[str, Any]:
     """Return a module type as a value for JSON."""
+    from mlink.cli.setting_docs import settings_of
+
     return {
         "id": type_.id,
         "title": type_.title,
@@ -84,50 +87,8 @@ def as_plain(type_: ModuleType) -> dict[str, Any]:
         "ports_from_settings": type_.ports is not None,
         "inputs": [_port(port) for port in type_.inputs],
         "outputs": [_port(port) for port in type_.outputs],
-        "settings": settings_of(type_),
+        "settings": [each._asdict() for each in settings_of(type_.settings)],
     }
-
-
-def settings_of(type_: ModuleType) -> list[dict[str, Any]]:
-    """Return the settings of a module type: key, type, and default or "required"."""
-    import msgspec
-
-    settings = []
-    for field in msgspec.structs.fields(type_.settings):
-        entry: dict[str, Any] = {"key": field.encode_name, "type": type_text(field.type)}
-        if field.required:
-            entry["required"] = True
-        elif field.default is not msgspec.NODEFAULT:
-            entry["default"] = field.default
-        else:
-            assert field.default_factory is not msgspec.NODEFAULT
-            entry["default"] = field.default_factory()
-        settings.append(entry)
-    return settings
-
-
-def type_text(annotation: Any) -> str:
-    """Return a type in the words of a bench file, such as `"a" | "b"` or `table`."""
-    from types import NoneType, UnionType
-    from typing import Annotated, Literal, Union
-
-    import msgspec
-
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return type_text(args[0])
-    if origin is Literal:
-        return " | ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in args)
-    if origin in (Union, UnionType):
-        return " | ".join(type_text(arg) for arg in args if arg is not NoneType)
-    if origin in (list, tuple):
-        inner = [type_text(arg) for arg in args if arg is not Ellipsis]
-        return f"[{', '.join(inner)}{'' if len(inner) > 1 else ', …'}]"
-    if origin is dict:
-        return "table"
-    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
-        return f"{{ {', '.join(annotation.__struct_encode_fields__)} }}"
-    return str(getattr(annotation, "__name__", annotation))
 
 
 def show(type_: ModuleType, console: Console, *, explain: bool = False) -> None:
@@ -135,6 +96,8 @@ def show(type_: ModuleType, console: Console, *, explain: bool = False) -> None:
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
+
+    from mlink.cli.setting_docs import settings_of
 
     head = Text(type_.id, style="bold cyan").append(f"  {type_.title}", style="not bold")
     if type_.aliases:
@@ -148,11 +111,11 @@ def show(type_: ModuleType, console: Console, *, explain: bool = False) -> None:
         table.add_row(Text("ports", "dim"), Text("defined by its settings"))
     if type_.uses_device:
         table.add_row(Text("device", "dim"), Text("a key of [devices]"))
-    for entry in settings_of(type_):
-        default = "required" if "required" in entry else f"= {_toml(entry['default'])}"
-        table.add_row(
-            Text("setting", "dim"), Text(f"{entry['key']} {default}"), Text(entry["type"])
-        )
+    if not explain:
+        for each in settings_of(type_.settings):
+            if "." not in each.key:
+                text = f"{each.key} {_default(each)}"
+                table.add_row(Text("setting", "dim"), Text(text), Text(each.type))
     console.print(Padding(Text(type_.summary), (0, 0, 0, 2), expand=False))
     console.print(Padding(table, (0, 0, 1, 2), expand=False))
     if explain:
@@ -160,29 +123,26 @@ def show(type_: ModuleType, console: Console, *, explain: bool = False) -> None:
 
 
 def _explain(type_: ModuleType, console: Console) -> None:
+    """Print each setting with its type and range, and below it what it means."""
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
-    from mlink.cli.setting_docs import meanings
+    from mlink.cli.setting_docs import settings_of
 
-    table = Table.grid(padding=(0, 2))
-    for key, text in meanings(type_.settings).items():
-        table.add_row(Text(key), Text(text))
-    console.print(Padding(table, (0, 0, 1, 2), expand=False))
+    for each in settings_of(type_.settings):
+        depth = 2 + 2 * each.key.count(".")
+        line = Text(each.key.rpartition(".")[2] if depth > 2 else each.key, "bold")
+        line.append(f" {_default(each)}", "not bold")
+        line.append(f"  {each.type}", "not bold green")
+        line.append(f"  {each.range}" if each.range else "", "not bold")
+        console.print(Padding(line, (0, 0, 0, depth), expand=False))
+        console.print(Padding(Text(each.meaning), (0, 0, 0, depth + 4), expand=False))
+    console.print()
+
+
+def _default(setting: Setting) -> str:
+    return f"{'' if setting.required else '= '}{setting.default_text}"
 
 
 def _port(port: PortSpec) -> dict[str, str]:
     return {"id": port.id, "data_type": port.data_type.name, "title": port.title}
-
-
-def _toml(value: object) -> str:
-    if value is None:
-        return "(none)"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    return str(value)

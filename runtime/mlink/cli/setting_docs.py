@@ -1,12 +1,13 @@
-"""What settings mean: the texts below the fields of settings classes, and a schema for editors."""
+"""What settings mean, from their classes: for `mlink modules`, docs/modules.md, and editors."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import textwrap
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args, get_origin
 
 import msgspec
 
@@ -14,6 +15,102 @@ if TYPE_CHECKING:
     from mlink.module import ModuleType
 
 _REF: Final = "#/$defs/{name}"
+_BOUNDS: Final = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "lt": "< {}"}
+
+
+class Setting(NamedTuple):
+    """One key of a table in a bench file, in words.
+
+    Keys inside it follow it: `stages[].order`, `trigger.line`.
+    """
+
+    key: str
+    type: str
+    required: bool
+    default: Any
+    range: str
+    """Such as "1 to 20"; "" where the type says all, or the meaning does."""
+    meaning: str
+
+    @property
+    def default_text(self) -> str:
+        """The default as TOML; "required", or "(none)" where its absence is a value of its own."""
+        if self.required:
+            return "required"
+        return "(none)" if self.default is None else toml_text(self.default)
+
+
+def settings_of(kind: type, before: str = "") -> Iterator[Setting]:
+    """Yield the settings of a class, each followed by those inside it."""
+    texts = meanings(kind)
+    for field in msgspec.structs.fields(kind):
+        key, default = before + field.encode_name, field.default
+        if default is msgspec.NODEFAULT:
+            default = None if field.required else field.default_factory()
+        yield Setting(
+            key,
+            type_text(field.type),
+            field.required,
+            default,
+            range_text(field.type),
+            texts.get(field.name, ""),
+        )
+        for inner, suffix in _structs_in(field.type):
+            yield from settings_of(inner, f"{key}{suffix}.")
+
+
+def _structs_in(annotation: Any, suffix: str = "") -> Iterator[tuple[type, str]]:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        yield annotation, suffix
+    origin = get_origin(annotation)
+    suffix += {list: "[]", tuple: "[]", dict: ".NAME"}.get(origin, "")
+    for each in get_args(annotation):
+        yield from _structs_in(each, suffix)
+
+
+def type_text(annotation: Any) -> str:
+    """Return a type in the words of a bench file, such as `"a" | "b"` or `table`."""
+    from types import NoneType, UnionType
+    from typing import Annotated, Literal, Union
+
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_text(args[0])
+    if origin is Literal:
+        return " | ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in args)
+    if origin in (Union, UnionType):
+        return " | ".join(type_text(arg) for arg in args if arg is not NoneType)
+    if origin in (list, tuple):
+        inner = [type_text(arg) for arg in args if arg is not Ellipsis]
+        return f"[{', '.join(inner)}{'' if len(inner) > 1 else ', …'}]"
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)):
+        return "table"
+    return "any" if annotation is Any else str(getattr(annotation, "__name__", annotation))
+
+
+def range_text(annotation: Any) -> str:
+    """Return the range of a number in words, also of the numbers in a list or table."""
+    found: dict[str, Any] = {}
+    for each in getattr(annotation, "__metadata__", ()):
+        if isinstance(each, msgspec.Meta):
+            found |= {word: n for word in _BOUNDS if (n := getattr(each, word)) is not None}
+    if set(found) == {"ge", "le"}:
+        return f"{found['ge']} to {found['le']}"
+    if found:
+        return ", ".join(_BOUNDS[word].format(value) for word, value in found.items())
+    inside = (range_text(each) for each in get_args(annotation) if each is not annotation)
+    return next(filter(None, inside), "")
+
+
+def toml_text(value: object) -> str:
+    """Return a default as it would be written in a bench file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(toml_text, value))}]"
+    return str(value)
 
 
 def meanings(settings: type) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from mlink import cli
 from mlink.cli import app
-from mlink.cli.modules import type_text
+from mlink.cli.setting_docs import type_text
 from mlink.cli.terminal import live
 from mlink.cli.terminal.live import LiveView, PlainView, live_table
 from mlink.cli.view import _moment_of

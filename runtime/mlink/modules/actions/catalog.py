@@ -64,7 +64,9 @@ class OutputControl(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One line that a user can set."""
 
     pin_id: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    """Number of the line on its board."""
     is_analog: bool = False
+    """Whether it has a PWM value instead of low and high."""
     value: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
     """Last value of an analog line in a project; has no effect before it is sent again."""
 
@@ -73,7 +75,9 @@ class InputView(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One line that is shown."""
 
     pin_id: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    """Number of the line on its board."""
     is_analog: bool = False
+    """Whether it is an analog input."""
 
 
 class UserControlSettings(ModuleSettings):
@@ -98,6 +102,7 @@ class AudioSettings(ModuleSettings):
     frequency: Annotated[float, msgspec.Meta(gt=0, le=24_000)] = 100.0
     """Of a tone, in Hz."""
     volume: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.8
+    """Loudness, as a part of the largest amplitude."""
     file: str = ""
     """A WAV file to play instead, once for each START; a path from the bench's folder."""
 

@@ -23,7 +23,9 @@ class TableSettings(ModuleSettings):
     use_name_from_source: bool = True
     """Name the dataset as the stream proposes, or after its source; if false, use `data_name`."""
     data_name: str = ""
+    """Name of the dataset, without `use_name_from_source`."""
     save_data: bool = True
+    """Whether to write the file at all."""
     display_data: bool = True
     """For compatibility with benches of Syntalos; has no effect."""
 
@@ -38,6 +40,7 @@ class JsonWriterSettings(ModuleSettings):
     use_name_from_source: bool = True
     """Name the dataset as the stream proposes, or after its source; if false, use `data_name`."""
     data_name: str = ""
+    """Name of the dataset, without `use_name_from_source`."""
     format: Literal["pandas-split", "extended-pandas"] = "pandas-split"
     """pandas and edlio read "pandas-split" by `orient="split"`. The extended format adds collection
     id, units and rate before the columns, which only edlio and mlink read."""
@@ -69,6 +72,7 @@ class ZarrWriterSettings(ModuleSettings):
     use_name_from_source: bool = True
     """Name the dataset as the stream proposes, or after its source; if false, use `data_name`."""
     data_name: str = ""
+    """Name of the dataset, without `use_name_from_source`."""
 
 
 def writer_ports(settings: JsonWriterSettings | ZarrWriterSettings) -> Ports:

@@ -17,6 +17,7 @@ class DataSourceSettings(ModuleSettings):
     fps: Annotated[int, msgspec.Meta(ge=2, le=10_000)] = 200
     """Frames per second; rows, readings and signals follow it."""
     color_video: bool = True
+    """Whether frames have colours; else they are grey."""
     sample_rate: Annotated[float, msgspec.Meta(ge=1, le=1_000_000)] = 2000.0
     """Samples per second of the signals, in Hz."""
     test_freq_low: Annotated[float, msgspec.Meta(ge=0)] = 10.0

@@ -26,12 +26,15 @@ class TransformSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """crop, scale, rotate, mirror, greyscale, falsecolor or histnorm. The class names of Syntalos
     ("CropTransform") are accepted too."""
     crop_x: int = 0
+    """Left edge of a crop, in pixels."""
     crop_y: int = 0
+    """Upper edge of a crop, in pixels."""
     crop_width: int = 0
     """In pixels; 0 extends to the right edge."""
     crop_height: int = 0
     """In pixels; 0 extends to the lower edge."""
     scale_factor: float = 1.0
+    """Factor of width and height, above 0."""
     rotation_degrees: float = 90.0
     """Clockwise. The result is enlarged so that it contains all corners."""
     mirror_axis: Literal["x", "y"] = "x"
@@ -87,10 +90,13 @@ class PrismSettings(ModuleSettings):
     mode: Literal[0, 1, 2] = 0
     """0: split frames into channels, 1: combine channels, 2: make frames grey."""
     ch_r: bool = True
+    """Red: one of the channels to split into, or to combine."""
     ch_g: bool = True
+    """Green."""
     ch_b: bool = True
+    """Blue."""
     ch_a: bool = False
-    """The channels to split into, or to combine."""
+    """Alpha."""
 
     def check(self, bench_dir: Path) -> list[str]:  # noqa: ARG002
         """Refuse a prism without channels.

@@ -30,16 +30,22 @@ class ProgramSettings(CostSettings, kw_only=True):
     """
 
     main: str
+    """The program, a path from the bench's folder."""
     arguments: list[str] = []
+    """Its arguments."""
     interpreter: str = ""
+    """The Python to run it; "" is that of mlink."""
     venv: str = ""
+    """Folder of a virtual environment whose Python runs it."""
     settings_file: str = ""
     """File for the bytes of on_save_settings, which on_load_settings receives; in it `{module}` is
     the module's name."""
     show_display: bool = False
     """Whether to show the window of `on_show_display` with the run."""
     ports_in: list[ScriptPort] = []
+    """Inputs that the bench connects."""
     ports_out: list[ScriptPort] = []
+    """Outputs that the bench connects."""
 
     installed_as: ClassVar[str] = ""
     """The module type whose environment mlink makes; "" for no such."""

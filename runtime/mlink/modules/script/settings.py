@@ -26,8 +26,11 @@ class ScriptPort(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     id: str
+    """The id that the script uses."""
     data_type: str
+    """Type of its items, such as "Frame" or "LineReading"."""
     title: str = ""
+    """For displays."""
 
 
 class CostSettings(ModuleSettings, kw_only=True):
@@ -52,13 +55,16 @@ class ScriptSettings(CostSettings, kw_only=True):
     """Settings of `pyscript`; the script's path is relative to the bench file."""
 
     script: str
+    """The script, a path from the bench's folder."""
     settings_file: str = ""
     """File for what the script gives to `save_settings`; "" is `{module}.settings`, with the
     module's name."""
     show_display: bool = False
     """Whether to show the window of `call_on_show_display` with the run."""
     ports_in: list[ScriptPort] = []
+    """Inputs of the script."""
     ports_out: list[ScriptPort] = []
+    """Outputs of the script."""
 
     def check(self, bench_dir: Path) -> list[str]:
         """Return the errors that can be found before a run.

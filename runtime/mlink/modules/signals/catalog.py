@@ -30,6 +30,7 @@ class StageSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     response: Literal[0, 1, 2, 3] = 1
     """0: low-pass, 1: high-pass, 2: band-pass, 3: band-stop."""
     order: Annotated[int, msgspec.Meta(ge=1, le=20)] = 2
+    """Order of the filter; a notch has 2."""
     freq1: float = 300.0
     """Corner, or the centre of a band or notch, in Hz."""
     freq2: float = 10.0
@@ -138,37 +139,52 @@ class PlotPort(msgspec.Struct, kw_only=True):
     """One input of a plot."""
 
     id: str
+    """Id of the input."""
     title: str = ""
+    """Its title; "" is the id."""
     data_type: str = "SignalBlockF32"
+    """SignalBlockF32, SignalBlockI32, SignalBlockU16 or LineReading."""
 
 
 class PlotChannel(msgspec.Struct, kw_only=True):
     """One channel of an input, and how it is drawn."""
 
     port_id: str
+    """The input."""
     col_idx: int
+    """Number of the channel in its stream, from 0."""
     signal_name: str = ""
+    """Name to show; "" is that of the stream."""
     digital: bool = False
+    """Draw it as low and high."""
     enabled: bool = True
+    """Whether it is drawn."""
 
 
 class GraphChannel(msgspec.Struct, kw_only=True):
     """One channel in a graph."""
 
     port_id: str
+    """The input."""
     col_idx: int
+    """Number of the channel in its stream, from 0."""
 
 
 class Graph(msgspec.Struct, kw_only=True):
     """Several channels with one range of values."""
 
     id: int | str = 0
+    """Any name or number."""
     size_weight: float = 1.0
+    """For compatibility with benches of Syntalos; has no effect."""
     y_auto: bool = True
     """Draw from the smallest to the largest value; if false, from `y_min` to `y_max`."""
     y_min: float = 0.0
+    """Lower end of the range, without `y_auto`."""
     y_max: float = 1.0
+    """Upper end of the range, without `y_auto`."""
     channels: list[GraphChannel] = []
+    """The channels of the graph."""
 
 
 PLOT_TYPES: Final = (

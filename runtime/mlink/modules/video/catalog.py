@@ -21,14 +21,18 @@ class VideoRecorderSettings(ModuleSettings):
     video_name_from_source: bool = True
     """Name the dataset as the stream proposes, or after its source; if false, use `video_name`."""
     video_name: str = ""
+    """Name of the dataset, without `video_name_from_source`."""
     video_codec: VideoCodec = "ffvhuff"
+    """Codec; FFVHuff loses nothing and is fast."""
     video_container: VideoContainer = "matroska"
+    """Kind of the file: .mkv, .mp4 or .avi."""
     timestamps: VideoTimestamps = "constant"
     """"constant": frame N of a file is at N over the rate, so that every program finds it by its
     number; the tsync file has the true times. "true": master times, for players."""
     lossless: bool = False
     """For codecs with a lossless mode; FFVHuff, FFV1 and raw are always lossless."""
     mode: Literal["constant-quality", "constant-bitrate"] = "constant-quality"
+    """Whether `quality` or `bitrate_kbps` rules, for codecs that lose."""
     quality: int | None = None
     """Quantiser for constant quality (smaller is better); None is the default of the codec."""
     bitrate_kbps: int | None = None
