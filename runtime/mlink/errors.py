@@ -9,6 +9,7 @@
     ├── RunFailedError       a run started from Python failed; carries its RunResult (mlink.api)
     ├── StreamError          an item does not fit its stream, or the stream has ended, or an item
     │                        was lost where none may be lost
+    ├── HostError            another machine is not there, refuses, or cannot be reached
     ├── StorageError         a recording cannot be written or read: no such folder, a full disk,
     │                        a damaged file
     └── ControlError         engine and worker exchanged something invalid, or one of them died
@@ -97,6 +98,21 @@ class StreamError(MlinkError):
     Examples: it is of another type than its port, it is too large, the stream has ended, shared
     memory is used up.
     """
+
+
+class HostError(MlinkError):
+    """Another machine of a run is not there, refuses what it is asked for, or cannot be reached.
+
+    Examples: its agent does not run, its version does not fit, its certificate has expired, another
+    controller has taken it.
+
+    Attributes:
+        host: Name of the machine; empty when the error is about none in particular.
+    """
+
+    def __init__(self, message: str, *, host: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.host = host
 
 
 class StorageError(MlinkError):
