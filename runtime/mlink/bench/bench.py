@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlink.bench.file import Table
+from mlink.bench.hosts import Host
 from mlink.bench.module import ModuleConfig
 from mlink.bench.subject import Subject, take_subject
 from mlink.storage.place import Storage
@@ -59,6 +60,10 @@ class Bench:
     """Where its runs are recorded, unless a run has its own."""
     view_control: bool = False
     """Whether the page of a run may command its modules, unless an option overrides it."""
+    hosts: dict[str, Host] = field(default_factory=dict)
+    """The other machines of its runs by name; modules on none are on this one, the controller."""
+    described: dict[str, Table] = field(default_factory=dict)
+    """The checked `[modules]` tables, with what replaced or was added to those of the file."""
     subjects: tuple[Subject, ...] = ()
     """Subjects of which a run uses one; `subject` is empty until it is chosen."""
 
@@ -75,6 +80,11 @@ class Bench:
     def device_spec(self, name: str) -> str:
         """Return the device string of a module's `device`: a key of `devices`, or one itself."""
         return self.devices.get(name, name)
+
+    @property
+    def on_hosts(self) -> bool:
+        """Whether modules of it run on other machines."""
+        return any(module.host for module in self.modules.values())
 
     def used_devices(self) -> dict[str, str]:
         """Return the devices that modules use: their `device` setting → device string."""

@@ -8,15 +8,19 @@ from typing import Annotated
 import msgspec
 
 from mlink.bench.file import Places, Problems, convert, shown
-from mlink.bench.module import Connection, ModuleConfig
+from mlink.bench.module import Codec, Connection, ModuleConfig, Policy
 from mlink.module import PortSpec
 from mlink.proposals import proposal
+from mlink.transport.codec import COMMANDS
 from mlink.transport.conversion import fits
+from mlink.types import DataType
 
 
 class _Input(msgspec.Struct, forbid_unknown_fields=True):
     source: str = msgspec.field(name="from")
     queue: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
+    codec: Codec = "raw"
+    policy: Policy = ""
 
 
 class Connections:
@@ -46,7 +50,8 @@ class Connections:
 
         Args:
             name: The module's name.
-            inputs: Its `inputs` table: port → "module.port", or a table with `from` and `queue`.
+            inputs: Its `inputs` table: port → "module.port", or a table with `from`, `queue`, and
+                for streams between hosts `codec` and `policy`.
         """
         if not isinstance(inputs, dict):
             self._problems.add(
@@ -79,8 +84,16 @@ class Connections:
         source = self._source(link.source, where)
         if target and source and not fits(source[1].data_type, target.data_type):
             self._wrong_type(where, name, target, *source)
+        if target and link.codec != "raw" and target.data_type is not DataType.Frame:
+            what = f"codec is for frames, and '{name}.{port}' takes {target.data_type.name}"
+            self._problems.add(where, what, "Leave it out.")
+        if target and link.policy == "newest" and target.data_type in COMMANDS:
+            what = f"'{name}.{port}' takes commands, of which none may be lost"
+            self._problems.add(where, what, "Leave policy out.")
         source_module, _, source_port = link.source.partition(".")
-        return Connection(port, source_module, source_port, link.queue)
+        return Connection(
+            port, source_module, source_port, link.queue, codec=link.codec, policy=link.policy
+        )
 
     def _target(self, name: str, port: str, where: str) -> PortSpec | None:
         module = self._modules.get(name)

@@ -31,6 +31,7 @@ from mlink.bench.file import (
     set_value,
     shown,
 )
+from mlink.bench.hosts import check_hosts, read_hosts
 from mlink.bench.lab import Lab, read_lab
 from mlink.bench.limits import check_sizes, too_many_modules
 from mlink.bench.module import ModuleConfig, ModuleLoader
@@ -83,6 +84,7 @@ class _File(msgspec.Struct):
     subject: dict[str, Any] | list[dict[str, Any]] = {}
     storage: dict[str, Any] = {}
     view: dict[str, Any] = {}
+    hosts: dict[str, Any] = {}
 
 
 def load_bench(
@@ -130,10 +132,16 @@ def load_bench(
     loader = ModuleLoader(path.resolve().parent, device_table, catalog, places, problems)
     if lab is None:
         loader.check_device_table()
-    modules = _load_modules(file.modules, loader, places, problems)
+    described = file.modules
+    modules = load_modules(described, loader, places, problems)
     if (record_all or head.record) and not len(problems):
-        described = file.modules | recorder_tables(modules)
-        modules = _load_modules(described, loader, places, problems)
+        described = described | recorder_tables(modules)
+        modules = load_modules(described, loader, places, problems)
+    hosts = read_hosts(file.hosts, places.below("hosts"), problems)
+    needs_one = {f"[{name}]": tables[name] for name in tables} | {
+        f"[[{name}]]": companions[name] for name in companions
+    }
+    check_hosts(modules, hosts, needs_one, places, problems)
     check_tables(tables, device_table, path.resolve().parent, problems)
     subject, subjects = _subjects(file.subject, problems, places.below("subject"))
     bench = Bench(
@@ -156,6 +164,8 @@ def load_bench(
         subject,
         storage=_storage(file.storage, places.below("storage"), problems),
         view_control=(convert(file.view, View, problems, places.below("view")) or View()).control,
+        hosts=hosts,
+        described=described,
         subjects=subjects,
     )
     if not len(problems):
@@ -163,14 +173,24 @@ def load_bench(
         check_companions(companions, bench, problems)
     if not len(problems) and bench.time == "virtual":
         problems.add_all(needs_real_time(bench))
+        if bench.on_hosts:
+            what = "modules of this bench are on other hosts, which run in real time only"
+            problems.add(places("hosts"), what, "Run in real time (--time real).")
     problems.raise_if_any()
     return bench
 
 
-def _load_modules(
+def load_modules(
     described: dict[str, Any], loader: ModuleLoader, places: Places, problems: Problems
 ) -> dict[str, ModuleConfig]:
-    """Load each module by itself, then the connections between them."""
+    """Load each module by itself, then the connections between them.
+
+    Args:
+        described: The table `[modules]`.
+        loader: Loads one module.
+        places: Names the keys of the file in messages.
+        problems: Receives what is wrong.
+    """
     if too_many_modules(len(described), problems):
         return {}
     tables = _module_tables(described, places, problems)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Final, Literal, TypeGuard
 
 from mlink.bench.file import Places, Problems, Table, convert, key_path, shown
 from mlink.catalog import broken_types, device_schemes, module_types
@@ -15,8 +15,12 @@ from mlink.module import ModuleSettings, ModuleType, Ports, PortSpec
 from mlink.proposals import nearest, proposal
 from mlink.refusals import import_remedy
 
-_RESERVED = ("type", "device", "inputs", "stop_on_failure")
+_RESERVED = ("type", "device", "host", "inputs", "stop_on_failure")
+Codec = Literal["raw", "jpeg"]
+Policy = Literal["", "all", "newest"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+CONTROLLER: Final = "controller"
+"""What the machine that leads a run is called in messages and names; no host has that name."""
 _KEY_OF_SENTENCE = re.compile(r"(?P<key>[\w.\[\]-]+): (?P<what>.+)", re.DOTALL)
 
 
@@ -29,8 +33,14 @@ class Connection:
     source_port: str
     queue: int | None = None
     """Length of the subscription's queue in items; None is the default of the data type."""
-    order: Literal["", "first", "never"] = ""
-    """Between partners: the source comes first even in a cycle, or does not count for the order."""
+    order: Literal["", "first", "never", "feedback"] = ""
+    """Between partners: the source comes first even in a cycle, or does not count for the order.
+    "feedback" is for a part of a bench on one host: all of it has found the stream to be one."""
+    codec: Codec = "raw"
+    """How frames cross to another host; JPEG is smaller, and loses detail."""
+    policy: Policy = ""
+    """What crosses to another host while the link is slow: "all" that its queue holds, or the
+    "newest" item alone; "" is "all"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,8 @@ class ModuleConfig:
     connections: tuple[Connection, ...]
     inputs: tuple[PortSpec, ...]
     outputs: tuple[PortSpec, ...]
+    host: str = ""
+    """The host that it runs on, a key of `[hosts]`; "" is the controller."""
     stop_on_failure: bool = True
     """Whether its failure while the run lasts ends the run; in virtual time it always does."""
 
@@ -83,8 +95,8 @@ class ModuleLoader:
 
         Args:
             name: Key of the module in `[modules]`.
-            table: Its table. Keys other than `type`, `device`, `inputs` and `stop_on_failure` are
-                settings.
+            table: Its table. Keys other than `type`, `device`, `host`, `inputs` and
+                `stop_on_failure` are settings.
         """
         if not _NAME.fullmatch(name):
             self._problems.add(
@@ -106,7 +118,17 @@ class ModuleLoader:
             where = self._where("modules", name, "stop_on_failure")
             self._problems.add(where, f"must be true or false, not {shown(stops)}")
         ports = self._ports(name, type_, settings)
-        return ModuleConfig(name, type_, settings, device, (), *ports, stop_on_failure=bool(stops))
+        host = self._host(name, table)
+        return ModuleConfig(name, type_, settings, device, (), *ports, host, bool(stops))
+
+    def _host(self, name: str, table: Table) -> str:
+        """Return the host of a module; "" for the controller."""
+        host = table.get("host", "")
+        if isinstance(host, str) and (host or "host" not in table):
+            return "" if host == CONTROLLER else host
+        where = self._where("modules", name, "host")
+        self._problems.add(where, f"{shown(host)} is not a host's name", 'Write host = "NAME".')
+        return ""
 
     def _type(self, name: str, table: Table) -> ModuleType | None:
         if "type" not in table:
@@ -171,14 +193,14 @@ class ModuleLoader:
 
     def check_sharing(self, modules: Iterable[ModuleConfig]) -> None:
         """Add a problem for each module on a device that another has for itself alone."""
-        users: dict[tuple[str, str], str] = {}
+        users: dict[tuple[str, str, str], str] = {}
         for module in modules:
             if module.device is None or not module.type.one_per_device:
                 continue
             spec = str(self._devices.get(module.device, module.device))
             # two keys of [devices] with the same `virtual:uno` are two boards
             one = spec if spec.startswith("/") else module.device
-            first = users.setdefault((module.type.id, one), module.name)
+            first = users.setdefault((module.type.id, one, module.host), module.name)
             if first != module.name:
                 self._problems.add(
                     self._where("modules", module.name, "device"),

@@ -72,7 +72,8 @@ def recorder_tables(modules: Mapping[str, ModuleConfig]) -> dict[str, Table]:
         if "use_name_from_source" in settings:
             settings = {**settings, "data_name": stream}
         inputs = {_input(kind, settings, port.data_type): f"{name}.{port.id}"}
-        tables[recorder] = {"type": kind, "inputs": inputs, **settings}
+        host = {"host": modules[name].host} if modules[name].host else {}
+        tables[recorder] = {"type": kind, "inputs": inputs, **host, **settings}
     return tables
 
 

@@ -140,15 +140,17 @@ def bench_schema(types: list[ModuleType]) -> dict[str, Any]:
 
     It is wider than `mlink check`: other packages may add tables, and a script declares its ports.
     """
+    from mlink.bench.hosts import Host
     from mlink.bench.load import Head, View
     from mlink.bench.subject import Subject
     from mlink.storage.place import Storage
 
-    classes: list[type] = [Head, Subject, Storage, View, *{type_.settings for type_ in types}]
+    classes: list[type] = [Head, Host, Subject, Storage, View, *{type_.settings for type_ in types}]
     _, components = msgspec.json.schema_components(classes, ref_template=_REF)
     for kind in classes:
         _describe(components[kind.__name__], meanings(kind))
     modules = [_module(type_, components[type_.settings.__name__]) for type_ in types]
+    host = {"anyOf": [{"type": "string"}, {"$ref": _REF.format(name="Host")}]}
     subject = {"$ref": _REF.format(name="Subject")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -159,6 +161,7 @@ def bench_schema(types: list[ModuleType]) -> dict[str, Any]:
             "devices": {"type": "object", "additionalProperties": {"type": "string"}},
             "modules": {"type": "object", "additionalProperties": {"oneOf": modules}},
             "subject": {"anyOf": [subject, {"type": "array", "items": subject}]},
+            "hosts": {"type": "object", "additionalProperties": host},
             "view": {"$ref": _REF.format(name=View.__name__)},
             "storage": {"$ref": _REF.format(name="Storage")},
         },
@@ -177,11 +180,17 @@ def _module(type_: ModuleType, settings: dict[str, Any]) -> dict[str, Any]:
     source = {"type": "string", "pattern": r"^[^.]+\..+$", "description": '"module.port"'}
     link = {
         "type": "object",
-        "properties": {"from": source, "queue": {"type": "integer", "minimum": 1}},
+        "properties": {
+            "from": source,
+            "queue": {"type": "integer", "minimum": 1},
+            "codec": {"enum": ["raw", "jpeg"], "description": "Of frames between hosts."},
+            "policy": {"enum": ["all", "newest"], "description": "Of streams between hosts."},
+        },
         "required": ["from"],
     }
     properties: dict[str, Any] = {
         "type": {"enum": [type_.id, *type_.aliases]},
+        "host": {"type": "string", "description": "A key of [hosts]; this machine without."},
         "inputs": {"type": "object", "additionalProperties": {"anyOf": [source, link]}},
     }
     if type_.uses_device:

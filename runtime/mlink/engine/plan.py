@@ -33,6 +33,9 @@ LOOP_CATEGORIES = frozenset({Category.DEVICE, Category.GENERATOR, Category.SCRIP
 LOOP_NICE = -10
 """Nice value that their workers request, so that a busy recorder does not delay an answer."""
 
+_NOT_FIRST = ("never", "feedback")
+"""Orders of connections (`Connection.order`) that are feedback whatever the order is."""
+
 _CATEGORY_RANK = {
     Category.DEVICE: 0,
     Category.GENERATOR: 1,
@@ -71,7 +74,8 @@ def order_modules(bench: Bench) -> list[str]:
     fewest unresolved inputs, then the bench's own order. What a cycle sends to comes after it.
     """
     sources = {
-        name: {each.source_module for each in module.connections if each.order != "never"} - {name}
+        name: {each.source_module for each in module.connections if each.order not in _NOT_FIRST}
+        - {name}
         for name, module in bench.modules.items()
     }
     return _in_order(bench, sources)
@@ -217,7 +221,8 @@ def find_edges(bench: Bench, order: list[str]) -> list[Edge]:
             target=name,
             target_port=connection.port,
             queue=connection.queue,
-            feedback=position[connection.source_module] >= position[name],
+            feedback=connection.order in _NOT_FIRST
+            or position[connection.source_module] >= position[name],
         )
         for name, module in bench.modules.items()
         for connection in module.connections

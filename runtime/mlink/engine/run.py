@@ -50,7 +50,7 @@ from mlink.engine.virtual_time.moments import Moments
 from mlink.engine.virtual_time.turn_limit import Shares, TurnLimit
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle
-from mlink.errors import ControlError, MlinkError
+from mlink.errors import BenchError, ControlError, MlinkError
 from mlink.metadata import METADATA_REMEDY
 from mlink.refusals import proc_is_missing, refusals_as_errors, too_little_address_space
 from mlink.storage.uuid7 import uuid7
@@ -141,11 +141,17 @@ class Engine:
         Failures of modules are in the result.
 
         Raises:
+            BenchError: Modules of the bench are on other hosts.
             StorageError: The run's folder or the recording cannot be created.
             MlinkError: The system refuses something else that a run needs.
         """
         if (missing := too_little_address_space() or proc_is_missing()) is not None:
             raise missing
+        if self.bench.on_hosts:
+            raise BenchError(
+                "modules of this bench are on other hosts, and this would run them all here",
+                remedy="Start it by `mlink run`, or leave `host` out of its modules.",
+            )
         run_uuid = self.options.run_uuid or uuid7().bytes
         enough_files = enough_descriptors(self.bench, self._streams)
         with refusals_as_errors(), enough_files, ExitStack() as stack:
