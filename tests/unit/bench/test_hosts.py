@@ -95,7 +95,7 @@ REFUSED = {
         "'controller' cannot be a host's name",
         "'controller' is this machine",
     ),
-    "an address that is none": (("[devices]", "other = 7\n[devices]"), "'7' is not the address", ""),
+    "no address": (("[devices]", "other = 7\n[devices]"), "'7' is not the address", ""),
     "an unknown policy": (
         ('"tls/10.0.0.7:7447"', '{ address = "x", on_loss = "wait" }'),
         "invalid enum value 'wait'",
@@ -154,7 +154,8 @@ def test_one_device_string_on_two_hosts_is_two_devices(tmp_path):
 
 
 def test_partners_are_on_one_host(tmp_path):
-    trigger = 'device = "eye"\ntrigger = { board = "board", line = 9, rate_hz = 50, exposure_usec = 2000 }\n'
+    wish = 'trigger = { board = "board", line = 9, rate_hz = 50, exposure_usec = 2000 }'
+    trigger = f'device = "eye"\n{wish}\n'
     text = BENCH.replace('device = "eye"\nhost = "chamber"\n', trigger)
     text = text.replace(', codec = "jpeg", policy = "newest"', "")
     with pytest.raises(BenchError) as caught:
