@@ -142,6 +142,23 @@ class FakeClock:
     def monotonic_ns(self) -> int:
         return round(self.now * 1e9)
 
+    def master(self) -> FakeMaster:
+        """Return a master timer that starts now."""
+        return FakeMaster(self, self.monotonic_ns())
+
+
+class FakeMaster:
+    """A master timer on a `FakeClock`."""
+
+    def __init__(self, clock: FakeClock, t0_ns: int) -> None:
+        self._clock, self._t0_ns = clock, t0_ns
+
+    def now_usec(self) -> int:
+        return self.from_monotonic_ns(self._clock.monotonic_ns())
+
+    def from_monotonic_ns(self, monotonic_ns: int) -> int:
+        return (monotonic_ns - self._t0_ns) // 1000
+
 
 class Watcher:
     """A run observer that keeps what it is given."""

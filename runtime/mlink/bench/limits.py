@@ -17,8 +17,8 @@ MAX_PORTS = 256
 MAX_PORT_ID = 100
 """Characters."""
 
-_OWN_DESCRIPTORS = 3
-"""Descriptors of each worker: control channel, doorbell, pipe of its output."""
+_OWN_DESCRIPTORS = 4
+"""Descriptors of each worker: control channel, doorbell, pipe of its output, page of the clock."""
 
 
 def too_many_modules(count: int, problems: Problems) -> bool:

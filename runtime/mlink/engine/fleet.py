@@ -74,6 +74,7 @@ class Fleet(ClosesOnExit):
         folder: The run's folder.
         fixed_hashes: Whether workers hash texts alike in each run.
         hurried: Whether `close` no longer waits for what modules have left to end by itself.
+        clock_page: Page of the host's clock that all workers are passed; None without one.
     """
 
     def __init__(
@@ -82,10 +83,12 @@ class Fleet(ClosesOnExit):
         folder: Path,
         *,
         fixed_hashes: bool = False,
+        clock_page: int | None = None,
         hurried: Callable[[], bool] = lambda: False,
     ) -> None:
         self._folder = folder
         self._hurried = hurried
+        self._clock_page = clock_page
         self._server = ForkServer(preload, folder, fixed_hashes=fixed_hashes)
         self.workers: dict[str, WorkerHandle] = {}
         # epoll goes on where the limit of open files is lowered in mid-run: poll() fails then
@@ -156,6 +159,7 @@ class Fleet(ClosesOnExit):
 
         spec = msgspec.structs.replace(
             spec,
+            clock_page=0 if self._clock_page is None else pass_on(self._clock_page),
             pipes_out={port: [pass_on(fd) for fd in fds] for port, fds in ends.pipes_out.items()},
             queues_out=ends.queues_out,
             losing_out=ends.losing_out,

@@ -63,6 +63,9 @@ class RunOptions:
     """Further attributes of the recording."""
     run_uuid: bytes | None = None
     """The recording's id, 16 bytes; None makes a new one."""
+    clock_page: int | None = None
+    """In real time: descriptor of the page of this host's clock, which another machine leads
+    (mlink.clock.SteeredClock); None takes this machine's own clock."""
     control: RunControl | None = None
     """In real time: starts and stops the run together with other machines; None does not."""
 

@@ -15,6 +15,7 @@ from typing import ClassVar, Self, TypeVar
 
 from mlink.bench import Bench
 from mlink.bench.record_all import unrecorded
+from mlink.clock import Clock
 from mlink.engine.account.gaps import GapWarnings
 from mlink.engine.account.rates import StreamRates
 from mlink.engine.plan import Edge
@@ -128,7 +129,8 @@ class Reporter:
         self._hints: dict[str, list[str]] = {}
         self._losses: dict[str, list[Failure]] = {}
         self._last_lines: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=_LAST_LINES))
-        self._t0_ns = 0
+        self._clock: Clock | None = None
+        """The master timer; None before the start, and in virtual time."""
         self._end_ns = 0
         self._begun_ns = time.monotonic_ns()
         self._next_status = 0.0
@@ -143,13 +145,13 @@ class Reporter:
         self._status.phase = phase
         self._observer.on_status(self._status)
 
-    def start_clock(self, t0_ns: int) -> None:
-        """Start master time; `t0_ns` is its zero on CLOCK_MONOTONIC."""
-        self._t0_ns = t0_ns
+    def start_clock(self, clock: Clock) -> None:
+        """Start master time: `clock` is the master timer."""
+        self._clock = clock
 
     def stop_clock(self) -> None:
         """Fix the run's length; draining does not count."""
-        if self._t0_ns and not self._end_ns:
+        if self._clock is not None and not self._end_ns:
             self._end_ns = time.monotonic_ns()
         if self.virtual_usec is not None:
             self.virtual_usec = partial(int, self.virtual_usec())
@@ -159,9 +161,9 @@ class Reporter:
         """Length of the run so far in seconds of master time."""
         if self.virtual_usec is not None:
             return self.virtual_usec() / 1e6
-        if not self._t0_ns:
+        if self._clock is None:
             return 0.0
-        return ((self._end_ns or time.monotonic_ns()) - self._t0_ns) / 1e9
+        return self._clock.from_monotonic_ns(self._end_ns or time.monotonic_ns()) / 1e6
 
     def tick(self, workers: Mapping[str, WorkerHandle]) -> None:
         """Make a new snapshot if the last one is _STATUS_PERIOD_S old.
@@ -269,7 +271,7 @@ class Reporter:
     def output(self, module: str, text: str) -> None:
         """Pass a line that a script printed to the observer and the recording."""
         self._observer.on_output(module, text)
-        if self.recording is not None and self._t0_ns:
+        if self.recording is not None and self._clock is not None:
             self.recording.has_output = True
         self._last_lines[module].append(text)
         self._keep(module, logging.INFO, text)
@@ -280,7 +282,7 @@ class Reporter:
 
     def _keep(self, module: str, level: int, text: str) -> None:
         if self.recording is not None:
-            time_usec = (time.monotonic_ns() - self._t0_ns) // 1000 if self._t0_ns else 0
+            time_usec = self._clock.now_usec() if self._clock is not None else 0
             if self.virtual_usec is not None:
                 time_usec = self.virtual_usec()
             self.recording.write_log(time_usec, module, level, text)

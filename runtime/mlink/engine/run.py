@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mlink import control
 from mlink.bench import Bench, ModuleConfig
+from mlink.clock import MasterClock, SteeredClock
 from mlink.devices import DeviceEndpoint, Simulation
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
@@ -181,7 +182,11 @@ class Engine:
             preload += [_WATCH] if in_turns else []
             # it imports while devices open
             fleet = Fleet(
-                preload, work.path, fixed_hashes=in_turns, hurried=lambda: self._interrupts.forced
+                preload,
+                work.path,
+                fixed_hashes=in_turns,
+                hurried=lambda: self._interrupts.forced,
+                clock_page=self.options.clock_page,
             )
             stack.enter_context(fleet)
             fleet.watch(self._interrupts.fileno())
@@ -329,7 +334,9 @@ class Engine:
             self._t0_ns = start.t0_ns
             for key, value in {**start.figures, **control.started(self._t0_ns)}.items():
                 self._reporter.report("network", key, value)
-        self._reporter.start_clock(self._t0_ns)
+        page = self.options.clock_page
+        clock = MasterClock(self._t0_ns) if page is None else SteeredClock(page)
+        self._reporter.start_clock(clock)
         self._reporter.enter(Phase.START)
         before = start_order(self.bench)
         limit_s = self.options.start_timeout_s
@@ -337,7 +344,7 @@ class Engine:
             self._conductor.begin_run()
             turns.start(list(before), self._send_start, self._outcome.fail_worker, limit_s)
         else:
-            self._length.begin(self._t0_ns)
+            self._length.begin(clock)
             self._reaching.in_order(before, self._send_start, State.STARTED, limit_s)
 
     def _send_start(self, worker: WorkerHandle) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink.clock import MasterClock
+from mlink.clock import MasterClock, SteeredClock
 from mlink.errors import ModuleError
 from mlink.metadata import encode_metadata
 from mlink.module import InputPort, Module, ModuleContext
@@ -71,7 +72,6 @@ class TapModule(Module[TapSettings]):
         self._keeping = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._items = 0
-        self._t0_ns = 0
         self._reader = threading.Thread(target=self._answer, name="requests", daemon=True)
 
     def prepare(self) -> None:
@@ -108,14 +108,17 @@ class TapModule(Module[TapSettings]):
         """Send the start of the run and the streams' metadata."""
         clock = self.context.clock
         # in virtual time the clock counts whole µs, also before the run
-        self._t0_ns = -1000 * clock.from_monotonic_ns(0)
+        t0_ns = -1000 * clock.from_monotonic_ns(0)
         if isinstance(clock, MasterClock) and clock.t0_monotonic_ns is not None:
-            self._t0_ns = clock.t0_monotonic_ns
+            t0_ns = clock.t0_monotonic_ns
+        elif isinstance(clock, SteeredClock):  # its zero as seen from now: the rates differ
+            now_ns = time.monotonic_ns()
+            t0_ns = now_ns - 1000 * clock.from_monotonic_ns(now_ns)
         recording = self.context.run_info.recording_dir
         inputs: dict[str, InputPort] = dict(self.context.inputs)
         self._send(
             messages.Hello(
-                self._t0_ns,
+                t0_ns,
                 str(recording or ""),
                 {stream: encode_metadata(port.metadata) for stream, port in inputs.items()},
             )
@@ -180,7 +183,7 @@ class TapModule(Module[TapSettings]):
         """Return the master time of an item that is handled: its own, or that of its sending."""
         if isinstance(item, LineReading | Frame):
             return item.time_usec
-        return (port.sent_ns - self._t0_ns) // 1000
+        return self.context.clock.from_monotonic_ns(port.sent_ns)
 
     def _on_reading(self, stream: str, seq: int, item: LineReading, time_usec: int) -> None:
         self._send(messages.Reading(stream, seq, item.line_id, item.value, time_usec))
@@ -240,10 +243,10 @@ class TapModule(Module[TapSettings]):
 
     def _fetch(self, request: messages.Fetch) -> messages.Pixels:
         frames = self._kept[request.stream].frames
-        for index, time, pixels in reversed(frames):
+        for index, usec, pixels in reversed(frames):
             if request.index in (-1, index):
                 return messages.Pixels(
-                    request.request, index, time, pixels.shape, pixels.dtype.str, pixels.tobytes()
+                    request.request, index, usec, pixels.shape, pixels.dtype.str, pixels.tobytes()
                 )
         return messages.Pixels(request.request, request.index, 0, (), "", b"")
 

@@ -43,6 +43,8 @@ class Connection:
     arrays_out: dict[str, list[int]]
     arrays_in: dict[str, tuple[int, int, int]]
     printed: LineSender
+    clock_page: int | None
+    """Descriptor of the page of the host's clock; None without one."""
 
 
 def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
@@ -75,6 +77,7 @@ def adopt(spec: WorkerSpec, descriptors: list[int]) -> Connection:
             for port, (memory, records, returned) in spec.arrays_in.items()
         },
         printed=redirect_output(channel, unlimited=spec.virtual_time),
+        clock_page=descriptors[spec.clock_page] if spec.clock_page else None,
     )
 
 

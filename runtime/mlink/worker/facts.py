@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mlink.channel import Channel
-from mlink.clock import Clock, MasterClock
+from mlink.clock import Clock, MasterClock, SteeredClock
 from mlink.control import EngineMessages
 from mlink.devices import DeviceEndpoint
+from mlink.metadata import Metadata
 from mlink.module import ModuleSettings, RunInfo
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.storage.naming import split_proposal
@@ -38,6 +39,7 @@ class ModuleFacts(Reporting):
         self.journal = ModuleJournal()
         if spec.journal:
             self.clock = self.journal.clock(self.master_clock)
+        self._steered: SteeredClock | None = None
         self.log = logging.getLogger(f"mlink.module.{spec.name}")
         self.run_info = RunInfo(
             run_uuid=spec.run_uuid,
@@ -52,6 +54,25 @@ class ModuleFacts(Reporting):
             time_created=datetime.fromisoformat(spec.time_created) if spec.time_created else None,
         )
         self.datasets: list[Dataset | Group] = []
+
+    def follow(self, clock: SteeredClock) -> None:
+        """Take master time from a clock that another machine leads; before the module is built."""
+        self.master_clock = self.clock = self._steered = clock
+        if self.spec.journal:
+            self.clock = self.journal.clock(clock)
+
+    def with_host(self, metadata: Metadata) -> Metadata:
+        """Return an output's metadata; its times are as uncertain as this host's clock, and more.
+
+        `host_clock_usec` is the part of the host. On the machine that leads nothing is added.
+        """
+        if self._steered is None:
+            return metadata
+        host_usec = self._steered.uncertainty_usec()
+        own = metadata.get("uncertainty_usec", 0)
+        if not isinstance(own, int | float) or host_usec < 0:
+            return metadata
+        return {**metadata, "uncertainty_usec": own + host_usec, "host_clock_usec": host_usec}
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from mlink import control
+from mlink.clock import SteeredClock
 from mlink.control import InputPlan
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata, encode_all
@@ -53,6 +54,8 @@ class Worker:
         host = TapedHost if spec.tape else host
         self.host: ModuleHost = host(spec, settings, connection.channel, connection.doorbell)
         self._build_module = build or _build_from_spec
+        if connection.clock_page is not None:
+            self.host.follow(SteeredClock(connection.clock_page))
         self._channel = connection.channel
         self._connection = connection
         self._pid = os.getpid()
@@ -148,7 +151,7 @@ class Worker:
             port.metadata.setdefault("src_mod_port_title", port.title)
 
     def _output_metadata(self) -> dict[str, bytes]:
-        return encode_all({port.id: port.metadata for port in self.host.all_outputs})
+        return encode_all({p.id: self.host.with_host(p.metadata) for p in self.host.all_outputs})
 
     def _run_module(self, t0_monotonic_ns: int) -> None:
         assert self._module is not None

@@ -59,7 +59,7 @@ def test_the_id_of_a_port_is_too_long(tmp_path: Path) -> None:
     assert len(text) < 1000
 
 
-@pytest.mark.parametrize(("kind", "most"), [("TableRow", 125), ("Frame", 83)])
+@pytest.mark.parametrize(("kind", "most"), [("TableRow", 124), ("Frame", 83)])
 def test_too_many_connections(tmp_path: Path, kind: str, most: int) -> None:
     def bench(count: int) -> str:
         ids = [f"p{number}" for number in range(count)]

@@ -157,7 +157,7 @@ def test_status_texts_are_shown_as_long_as_there_are_any(desk):
 def test_the_length_of_a_run_ends_with_its_stop(desk):
     assert desk.reporter.elapsed_s == 0.0
     desk.reporter.stop_clock()  # before the start it means nothing
-    desk.reporter.start_clock(desk.clock.monotonic_ns())
+    desk.reporter.start_clock(desk.clock.master())
     desk.clock.now += 2
     assert desk.reporter.elapsed_s == 2.0
     desk.reporter.stop_clock()
@@ -169,7 +169,7 @@ def test_the_length_of_a_run_ends_with_its_stop(desk):
 def test_virtual_time_replaces_the_clock(desk):
     desk.reporter.recording = desk.recording
     desk.reporter.virtual_usec = lambda: 2_500_000
-    desk.reporter.start_clock(desk.clock.monotonic_ns())
+    desk.reporter.start_clock(desk.clock.master())
     desk.clock.now += 60
     desk.reporter.log("cam", logging.INFO, "hello")
     assert desk.reporter.elapsed_s == 2.5
@@ -179,7 +179,7 @@ def test_virtual_time_replaces_the_clock(desk):
 def test_logs_and_printed_lines_are_shown_and_recorded_with_their_time(desk):
     desk.reporter.recording = desk.recording
     desk.reporter.log("cam", logging.WARNING, "early")
-    desk.reporter.start_clock(desk.clock.monotonic_ns())
+    desk.reporter.start_clock(desk.clock.master())
     desk.clock.now += 1.5
     desk.reporter.output("rec", "printed")
     assert desk.watcher.logs == [("cam", logging.WARNING, "early")]
@@ -197,7 +197,7 @@ def test_without_a_recording_everything_is_only_shown(desk):
 
 
 def test_the_result_has_final_counts_and_mean_rates(desk):
-    desk.reporter.start_clock(desk.clock.monotonic_ns())
+    desk.reporter.start_clock(desk.clock.master())
     desk.clock.now += 4
     desk.reporter.stop_clock()
     desk.count(sent=200, received=200)

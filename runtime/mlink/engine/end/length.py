@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
+from mlink.clock import Clock
 from mlink.engine.outcome import Outcome
 from mlink.engine.place import Place
 from mlink.engine.workers import State, WorkerHandle
@@ -24,18 +24,17 @@ class RunLength:
         self._duration_s = duration_s
         self._grace_s = grace_s
         self._outcome = outcome
-        self._end_s: float | None = None
+        self._clock: Clock | None = None
 
-    def begin(self, t0_ns: int) -> None:
-        """Count from now on; `t0_ns` is time.monotonic_ns() at the start of the run."""
-        if self._duration_s is not None:
-            self._end_s = t0_ns / 1e9 + self._duration_s
+    def begin(self, clock: Clock) -> None:
+        """Count from now on; `clock` is the master timer, which has started."""
+        self._clock = clock
 
     def left_s(self, most_s: float) -> float:
         """Return the time that is left, `most_s` at most."""
-        return (
-            most_s if self._end_s is None else max(0.0, min(most_s, self._end_s - time.monotonic()))
-        )
+        if self._duration_s is None or self._clock is None:
+            return most_s
+        return max(0.0, min(most_s, self._duration_s - self._clock.now_usec() / 1e6))
 
     def check(
         self, workers: Iterable[WorkerHandle], place: Callable[[WorkerHandle], Place]
@@ -46,11 +45,13 @@ class RunLength:
             workers: All workers of the run.
             place: Returns where a worker stands.
         """
-        now_s = time.monotonic()
-        if self._end_s is None or self._outcome.ending or now_s < self._end_s:
+        if self._duration_s is None or self._clock is None or self._outcome.ending:
+            return
+        now_s = self._clock.now_usec() / 1e6
+        if now_s < self._duration_s:
             return
         late = [worker for worker in workers if worker.state < State.STARTED]
-        if late and now_s < self._end_s + self._grace_s:
+        if late and now_s < self._duration_s + self._grace_s:
             return
         self._outcome.stop(f"{self._duration_s:g} s are over")
         for worker in late:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 
-from mlink.engine.end import length
 from mlink.engine.end.length import RunLength
 from mlink.engine.outcome import Outcome
 from mlink.engine.place import Place
@@ -22,10 +20,8 @@ STEP_S = 0.25
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    clock = FakeClock()
-    monkeypatch.setattr(length, "time", SimpleNamespace(monotonic=clock.monotonic))
-    return clock
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
@@ -42,7 +38,7 @@ def cam() -> Iterator[FakeWorker]:
 
 def begun(outcome: Outcome, clock: FakeClock, duration_s: float | None = 2.0) -> RunLength:
     run = RunLength(duration_s, 5.0, outcome)
-    run.begin(clock.monotonic_ns())
+    run.begin(clock.master())
     return run
 
 

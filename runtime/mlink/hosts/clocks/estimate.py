@@ -1,0 +1,241 @@
+"""Offset and rate between a host's clock and the controller's, with a bound, from exchanges.
+
+An exchange has four CLOCK_MONOTONIC readings: t1 the host asks, t2 the controller receives, t3 it
+answers, t4 the host receives. Both ways take time, so the controller was ahead of the host by at
+least t3 − t4 and at most t2 − t1. The middle of both is the measured offset; it is wrong by half
+the difference of both ways, which no exchange shows, and never by more than half the round trip
+(Mills, RFC 5905, section 8). The uncertainty has that half in full.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Final, NamedTuple
+
+from mlink.sync.kalman import OffsetRateFilter
+
+WINDOW: Final = 8
+"""Exchanges of which the quickest is used."""
+FIRST_WINDOW: Final = 20
+"""The same for the first estimate."""
+STOPPED_NS: Final = 2_000_000_000
+"""After this time without an exchange the clock counts as held."""
+_RATE_PRIOR_PPM: Final = 200.0
+_LARGEST_RATE_PPM: Final = 2000.0
+_LEAST_NOISE: Final = 1.0
+"""Lowest variance of a measured offset, in µs²."""
+_SIGMAS: Final = 3.3
+"""Standard errors in the uncertainty: 99.9 % of a normal distribution."""
+_BEST_OF: Final = 32
+"""Windows whose shortest round trip is the path's own; longer ones have waited on their way."""
+_STEP_EXCHANGES: Final = 3
+"""So many contradictions in a row that agree with each other are a step of a clock."""
+
+
+class Exchange(NamedTuple):
+    """Four readings in ns: `t1`, `t4` of the host's clock, `t2`, `t3` of the controller's."""
+
+    t1: int
+    t2: int
+    t3: int
+    t4: int
+
+    @property
+    def round_trip_ns(self) -> int:
+        """Time that both ways took together."""
+        return (self.t4 - self.t1) - (self.t3 - self.t2)
+
+    @property
+    def middle_ns(self) -> int:
+        """The host's reading for which `offset_ns` holds."""
+        return (self.t1 + self.t4) // 2
+
+    @property
+    def offset_ns(self) -> int:
+        """Measured controller − host."""
+        return ((self.t2 - self.t1) + (self.t3 - self.t4)) // 2
+
+
+class Step(NamedTuple):
+    """A jump of one clock against the other."""
+
+    at_ns: int
+    """The host's reading when it was found."""
+    size_ns: int
+    """By how much the controller's clock has gone ahead of the host's; negative: behind."""
+
+
+class ClockEstimate:
+    """The estimate; a pure function of the exchanges that it is given, in their order."""
+
+    def __init__(self) -> None:
+        self.exchanges = 0
+        """Exchanges that were used for the estimate or to choose the quickest."""
+        self.refused = 0
+        """Exchanges whose readings cannot be true."""
+        self.steps: list[Step] = []
+        """The newest steps, at most 100; `step_count` has all."""
+        self.step_count = 0
+        self.round_trip_ns = 0
+        """Round trip of the quickest exchange of the last window."""
+        self.last_ns = 0
+        """The host's reading of the last good exchange."""
+        self._window: list[Exchange] = []
+        self._best: deque[int] = deque(maxlen=_BEST_OF)
+        self._filter: OffsetRateFilter | None = None
+        self._base_ns = 0
+        """Offset of which the filter has the small rest, so that its floats are exact."""
+        self._at_ns = 0
+        """The host's reading for which the filter holds."""
+        self._noise = _LEAST_NOISE
+        self._asymmetry = 0.0
+        """Bound of the error by unequal ways, µs: that of each measurement, with its weight."""
+        self._doubts: list[Exchange] = []
+        """Exchanges in a row that contradict the estimate."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an estimate."""
+        return self._filter is not None
+
+    @property
+    def rate_ppm(self) -> float:
+        """How much faster the controller's clock runs than the host's."""
+        return 0.0 if self._filter is None else self._filter.rate
+
+    def offset_ns(self, at_ns: int) -> int:
+        """Return controller − host at a reading of the host's clock; 0 before the first window."""
+        if self._filter is None:
+            return 0
+        ahead_s = (at_ns - self._at_ns) / 1e9
+        return self._base_ns + round(1000 * (self._filter.offset + self._filter.rate * ahead_s))
+
+    def uncertainty_ns(self, at_ns: int) -> int:
+        """Return the bound of the error of `offset_ns`; it grows from the last exchange on.
+
+        Before the first window it is the largest number of 62 bits.
+        """
+        if self._filter is None:
+            return (1 << 62) - 1
+        return math.ceil(1000 * self._bound_usec(at_ns))
+
+    def growth_ns(self, at_ns: int) -> int:
+        """Return by how much the uncertainty grows in the next second, at least 100 ns."""
+        if self._filter is None:
+            return 0
+        return max(100, self.uncertainty_ns(at_ns + 10**9) - self.uncertainty_ns(at_ns))
+
+    def exchange(self, t1: int, t2: int, t3: int, t4: int) -> None:
+        """Use an exchange; all readings in ns of CLOCK_MONOTONIC of their machine."""
+        found = Exchange(t1, t2, t3, t4)
+        if t4 < t1 or t3 < t2 or found.round_trip_ns < 0 or t4 <= self.last_ns:
+            self.refused += 1
+            return
+        self.exchanges += 1
+        self.last_ns = t4
+        if self._contradicts(found):
+            self._doubt(found)
+            return
+        self._doubts.clear()
+        self._window.append(found)
+        if len(self._window) < (WINDOW if self._filter else FIRST_WINDOW):
+            return
+        quickest = min(self._window, key=lambda each: each.round_trip_ns)
+        self._window.clear()
+        self._use(quickest)
+
+    def _use(self, found: Exchange) -> None:
+        """Update the filter by the quickest exchange of a window."""
+        self.round_trip_ns = found.round_trip_ns
+        self._best.append(found.round_trip_ns)
+        half_usec = found.round_trip_ns / 2000
+        # what it waited beyond the quickest may have been on one way only
+        waited_usec = (found.round_trip_ns - min(self._best)) / 2000
+        if self._filter is None:
+            self._begin(found)
+            return
+        state = self._filter
+        self._advance(found.middle_ns)
+        measured = (found.offset_ns - self._base_ns) / 1000
+        innovation = measured - state.offset
+        noise = self._noise + waited_usec**2
+        own = min(innovation**2, 9 * (state.offset_variance + noise)) - state.offset_variance
+        self._noise = max(_LEAST_NOISE, self._noise + (own - waited_usec**2 - self._noise) / 16)
+        weight = state.offset_variance / (state.offset_variance + noise)
+        state.update(innovation, noise)
+        state.rate = max(-_LARGEST_RATE_PPM, min(_LARGEST_RATE_PPM, state.rate))
+        self._asymmetry += weight * (half_usec - self._asymmetry)
+
+    def _begin(self, found: Exchange) -> None:
+        half_usec = found.round_trip_ns / 2000
+        self._base_ns, self._at_ns = found.offset_ns, found.middle_ns
+        self._noise = max(_LEAST_NOISE, (half_usec / 4) ** 2)
+        self._filter = OffsetRateFilter(0.0, self._noise, _RATE_PRIOR_PPM, 0.0)
+        self._asymmetry = half_usec
+
+    def _advance(self, at_ns: int) -> None:
+        """Let the filter hold for a later reading."""
+        assert self._filter is not None
+        seconds = (at_ns - self._at_ns) / 1e9
+        if seconds > 0:
+            self._filter.predict(seconds)
+            self._at_ns = at_ns
+        # whole µs go into the base: the filter's floats stay small for months
+        whole = round(self._filter.offset)
+        self._filter.offset -= whole
+        self._base_ns += 1000 * whole
+
+    def _bound_usec(self, at_ns: int) -> float:
+        assert self._filter is not None
+        state = self._filter
+        ahead = OffsetRateFilter(state.offset, 0.0, 0.0, 0.0)
+        ahead.offset_variance, ahead.rate_variance = state.offset_variance, state.rate_variance
+        ahead.covariance = state.covariance
+        ahead.predict(max(0.0, (at_ns - self._at_ns) / 1e9))
+        bound = 1.0 + self._asymmetry + _SIGMAS * math.sqrt(max(0.0, ahead.offset_variance))
+        if self._doubts:  # one of the clocks may have jumped: then the error is that jump
+            bound += self._beyond_usec(self._doubts[-1])
+        return bound
+
+    def _beyond_usec(self, found: Exchange) -> float:
+        """Return by how much an exchange's limits of the offset miss the estimate, in µs."""
+        offset_ns = self.offset_ns(found.middle_ns)
+        lowest, highest = found.t3 - found.t4, found.t2 - found.t1
+        return max(0, lowest - offset_ns, offset_ns - highest) / 1000
+
+    def _contradicts(self, found: Exchange) -> bool:
+        """Return whether the estimate is further outside an exchange's limits than it may be."""
+        if self._filter is None:
+            return False
+        doubts, self._doubts = self._doubts, []
+        bound = self._bound_usec(found.middle_ns)
+        self._doubts = doubts
+        return self._beyond_usec(found) > bound
+
+    def _doubt(self, found: Exchange) -> None:
+        """Keep an exchange that contradicts; several that agree are a step."""
+        if self._doubts and not _agree(self._doubts[-1], found):
+            self._doubts.clear()
+        self._doubts.append(found)
+        if len(self._doubts) < _STEP_EXCHANGES:
+            return
+        quickest = min(self._doubts, key=lambda each: each.round_trip_ns)
+        assert self._filter is not None
+        size_ns = quickest.offset_ns - self.offset_ns(quickest.middle_ns)
+        self.steps = [*self.steps[-99:], Step(found.t4, size_ns)]
+        self.step_count += 1
+        self._advance(quickest.middle_ns)
+        half_usec = quickest.round_trip_ns / 2000
+        self._base_ns = quickest.offset_ns
+        self._filter.move_to(0.0, max(_LEAST_NOISE, (half_usec / 4) ** 2))
+        self._asymmetry = half_usec
+        self._doubts.clear()
+        self._window.clear()
+
+
+def _agree(one: Exchange, other: Exchange) -> bool:
+    """Return whether one offset fits the limits of both, with 1 ms for the rates."""
+    lowest = max(one.t3 - one.t4, other.t3 - other.t4)
+    highest = min(one.t2 - one.t1, other.t2 - other.t1)
+    return lowest <= highest + 1_000_000
