@@ -72,7 +72,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     arrays_in: dict[str, tuple[int, int, int]] = {}
     """Input port of frames or signal blocks → positions of memory, records, returned slots."""
     clock_page: int = 0
-    """Position of the page of the host's clock (mlink.clock.SteeredClock); 0 without one."""
+    """Position of the page of the host's clock (mlink.steered_clock); 0 without one."""
     program: tuple[str, ...] = ()
     """Command line of a standalone module: a program that calls `init_link()` itself."""
     nice: int = 0

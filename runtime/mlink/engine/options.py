@@ -65,7 +65,7 @@ class RunOptions:
     """The recording's id, 16 bytes; None makes a new one."""
     clock_page: int | None = None
     """In real time: descriptor of the page of this host's clock, which another machine leads
-    (mlink.clock.SteeredClock); None takes this machine's own clock."""
+    (mlink.steered_clock); None takes this machine's own clock."""
     control: RunControl | None = None
     """In real time: starts and stops the run together with other machines; None does not."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mlink import control
 from mlink.bench import Bench, ModuleConfig
-from mlink.clock import MasterClock, SteeredClock
+from mlink.clock import MasterClock
 from mlink.devices import DeviceEndpoint, Simulation
 from mlink.engine.companions import LiveRun, accompanied
 from mlink.engine.encode import encode_raw_videos
@@ -54,6 +54,7 @@ from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import BenchError, ControlError, MlinkError
 from mlink.metadata import METADATA_REMEDY
 from mlink.refusals import proc_is_missing, refusals_as_errors, too_little_address_space
+from mlink.steered_clock import SteeredClock
 from mlink.storage.uuid7 import uuid7
 from mlink.worker_spec import WorkerSpec
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlink.clock import MasterClock, SteeredClock
+from mlink.clock import MasterClock
 from mlink.errors import ModuleError
 from mlink.metadata import encode_metadata
 from mlink.module import InputPort, Module, ModuleContext
 from mlink.peers import is_trusted
+from mlink.steered_clock import SteeredClock
 from mlink.tap import messages
 from mlink.tap.catalog import TapSettings, drive_port
 from mlink.tap.messages import FrameSeen, Receiver

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mlink.channel import Channel
-from mlink.clock import Clock, MasterClock, SteeredClock
+from mlink.clock import Clock, MasterClock
 from mlink.control import EngineMessages
 from mlink.devices import DeviceEndpoint
 from mlink.metadata import Metadata
 from mlink.module import ModuleSettings, RunInfo
+from mlink.steered_clock import SteeredClock
 from mlink.storage.edl import Dataset, Group, create_dataset
 from mlink.storage.naming import split_proposal
 from mlink.worker.module_journal import ModuleJournal

@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 
 from mlink import control
-from mlink.clock import SteeredClock
 from mlink.control import InputPlan
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata, encode_all
 from mlink.module import Module, ModuleSettings
 from mlink.refusals import import_remedy, text_of
+from mlink.steered_clock import SteeredClock
 from mlink.transport.codec import is_small
 from mlink.transport.plan import StreamPlan
 from mlink.worker.ahead import ahead_of_own_threads

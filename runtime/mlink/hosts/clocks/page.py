@@ -13,7 +13,10 @@ import mmap
 import os
 from typing import Final
 
-from mlink.clock import (
+from mlink.closing import ClosesOnExit
+from mlink.errors import ControlError
+from mlink.hosts.clocks.estimate import STOPPED_NS, ClockEstimate
+from mlink.steered_clock import (
     BEFORE_WORD,
     COUNT_WORD,
     FIRST_WORD,
@@ -27,9 +30,6 @@ from mlink.clock import (
     Segment,
     check_word,
 )
-from mlink.closing import ClosesOnExit
-from mlink.errors import ControlError
-from mlink.hosts.clocks.estimate import STOPPED_NS, ClockEstimate
 
 SEGMENT_NS: Final = 250_000_000
 """Length of a piece."""

@@ -6,11 +6,12 @@ import random
 
 import pytest
 
-import mlink.clock
-from mlink.clock import PAGE_BYTES, ClockState, MasterClock, SteeredClock
+import mlink.steered_clock
+from mlink.clock import MasterClock
 from mlink.errors import ControlError
 from mlink.hosts.clocks.estimate import ClockEstimate
 from mlink.hosts.clocks.page import ClockPage
+from mlink.steered_clock import PAGE_BYTES, ClockState, SteeredClock
 from tests.support.hosts.link_model import LinkModel, S
 
 
@@ -105,7 +106,7 @@ def test_a_reading_has_one_time_whenever_it_is_converted(host):
 
 
 def test_now_is_the_time_of_the_present_reading(host, monkeypatch):
-    monkeypatch.setattr(mlink.clock, "monotonic_ns", lambda: host.link.host_ns)
+    monkeypatch.setattr(mlink.steered_clock, "monotonic_ns", lambda: host.link.host_ns)
     host.begin()
     for _ in range(200):
         host.step()
@@ -114,7 +115,7 @@ def test_now_is_the_time_of_the_present_reading(host, monkeypatch):
 
 
 def test_without_exchanges_the_rate_goes_on_and_the_uncertainty_grows(host, monkeypatch):
-    monkeypatch.setattr(mlink.clock, "monotonic_ns", lambda: host.link.host_ns)
+    monkeypatch.setattr(mlink.steered_clock, "monotonic_ns", lambda: host.link.host_ns)
     host.link.ppm = 50
     host.begin()
     for _ in range(400):
@@ -136,7 +137,7 @@ def test_a_writer_that_has_ended_leaves_a_clock_that_grows_uncertain(host, monke
     host.begin()
     for _ in range(100):
         host.step()
-    monkeypatch.setattr(mlink.clock, "monotonic_ns", lambda: host.link.host_ns)
+    monkeypatch.setattr(mlink.steered_clock, "monotonic_ns", lambda: host.link.host_ns)
     before_usec = host.clock.uncertainty_usec()
     host.link.advance(60 * S)
     assert host.clock.now_usec() == pytest.approx(host.truth_usec(), abs=1000)
@@ -165,7 +166,7 @@ def test_a_step_of_the_hosts_clock_is_found_counted_and_made_up_for(jump_s):
 
 
 def test_a_clock_that_has_stepped_says_so_for_a_time(host, monkeypatch):
-    monkeypatch.setattr(mlink.clock, "monotonic_ns", lambda: host.link.host_ns)
+    monkeypatch.setattr(mlink.steered_clock, "monotonic_ns", lambda: host.link.host_ns)
     host.begin()
     host.link.jump(-S)
     for _ in range(24):
