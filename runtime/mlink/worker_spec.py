@@ -81,7 +81,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     sources: dict[str, str] = {}
     """Input port → the stream that it subscribes to ("module.port")."""
     journal: bool = False
-    """Record what the module receives and sends (mlink.recording.journal)."""
+    """Record what the module receives and sends (mlink.recording.journal.reading)."""
     tape: str = ""
     """In a replay: path of the journal whose events the module receives again; "" for none."""
     quiet_outputs: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from mlink.bench import load_bench
 from mlink.engine.options import RunOptions
 from mlink.engine.run import run_bench
 from mlink.engine.status import Phase, RunStatus
-from mlink.recording.journal import read_journal
+from mlink.recording.journal.reading import read_journal
 from mlink.replay import replay
 from mlink.transport.codec import small_decoder
 from mlink.types import DataType

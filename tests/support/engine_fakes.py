@@ -13,8 +13,8 @@ from mlink.engine.status import RunStatus
 from mlink.engine.workers import State, WorkerHandle
 from mlink.module import Category, ModuleSettings, ModuleType, PortSpec
 from mlink.types import DataType
-from mlink.worker.forkserver import Exited, Forked
-from mlink.worker.leftovers import Left
+from mlink.worker.forking.forkserver import Exited, Forked
+from mlink.worker.forking.leftovers import Left
 from mlink.worker_spec import WorkerSpec
 
 

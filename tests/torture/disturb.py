@@ -190,7 +190,7 @@ class _Disturbance:
                 command = " ".join(process.cmdline())
                 own = process.ppid() == engine.pid
                 if (
-                    (target == "fork server" and own and "mlink.worker.forkserver" in command)
+                    (target == "fork server" and own and "mlink.worker.forking" in command)
                     or (target == "simulator" and own and "mlink_hil.sim" in command)
                     or (module and process.name() == f"ml:{module}"[:15])
                     or (module == "program" and not own and command.endswith("bench/program.py"))

@@ -27,9 +27,9 @@ from mlink_drivers.camera.backend import (
 )
 from mlink_drivers.camera.counts import CaptureCounts
 from mlink_drivers.camera.framing import paced, source_of
-from mlink_drivers.camera.pairing import Verdict
 from mlink_drivers.camera.rate import FrameRate
-from mlink_drivers.camera.triggered import FrameTrigger
+from mlink_drivers.camera.triggers.pairing import Verdict
+from mlink_drivers.camera.triggers.triggered import FrameTrigger
 
 SILENCE_LIMIT_NSEC = 2_000_000_000
 """Without a good frame for this long, the camera has failed."""

@@ -16,7 +16,7 @@ from mlink_drivers.camera.framing import paced
 from mlink_drivers.camera.loss import LossHandler
 from mlink_drivers.camera.rate import RateWatch
 from mlink_drivers.camera.source import CameraSource
-from mlink_drivers.camera.triggered import FrameTrigger
+from mlink_drivers.camera.triggers.triggered import FrameTrigger
 from mlink_drivers.trigger import ANSWERS_OUTPUT
 
 _STATUS_PERIOD_USEC = 1_000_000

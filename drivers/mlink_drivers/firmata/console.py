@@ -26,7 +26,7 @@ from mlink.storage.failures import printable
 from mlink.types import LineCommand, LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
 from mlink_drivers.firmata.console_values import LatestValues
-from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.output.commands import LineCommands
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.i2c_scan import ANSWER_S, in_words, scan_i2c
 from mlink_drivers.firmata.link.open import open_transport

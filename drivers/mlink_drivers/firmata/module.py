@@ -11,12 +11,12 @@ from mlink.types import LineCommand
 from mlink_drivers.firmata.catalog import FirmataSettings
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
 from mlink_drivers.firmata.extra import ExtraKind
-from mlink_drivers.firmata.lines.checks import check_settings
 from mlink_drivers.firmata.lines.chip import ChipInRun
-from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.host_counters import HostCounters
 from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
-from mlink_drivers.firmata.lines.punctuality import Punctuality
+from mlink_drivers.firmata.lines.output.checks import check_settings
+from mlink_drivers.firmata.lines.output.commands import LineCommands
+from mlink_drivers.firmata.lines.output.punctuality import Punctuality
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.lines.recovery import Recovery
 from mlink_drivers.firmata.lines.refusals import refusal

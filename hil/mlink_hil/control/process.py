@@ -23,9 +23,9 @@ from typing import IO, Self
 import msgspec
 
 from mlink.ctrl_c import name_of
-from mlink.engine.disk_wait import processor_wait_s
+from mlink.engine.stalls.disk_wait import processor_wait_s
 from mlink.errors import DeviceError
-from mlink.worker.warm import start
+from mlink.worker.forking.warm import start
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.control.messages import Ready
 

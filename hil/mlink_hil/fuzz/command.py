@@ -32,7 +32,7 @@ _FOR_S = 10.0
 _OURS = "mlink.__main__"
 """Module of the command line; elsewhere, as in a test, `fuzz` does not begin the program again."""
 _OF_RUNS = (
-    "mlink.worker.forkserver",
+    "mlink.worker.forking.forkserver",
     "mlink.worker.virtual_time.host",
     "mlink.worker.virtual_time.nondeterminism",
     "mlink.tap.module",

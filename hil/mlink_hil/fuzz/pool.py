@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from mlink.closing import ClosesOnExit, signal_at_parents_end
-from mlink.worker import warm
+from mlink.worker.forking import warm
 from mlink_hil.fuzz.draw import Draw
 from mlink_hil.fuzz.trial import Verdict
 

@@ -32,7 +32,7 @@ from mlink.storage.failures import UNEXPECTED, damage_of, storage_error, storage
 from mlink.storage.inside import RecordingFile, Source
 from mlink.storage.manifest import MANIFEST, make_entry, read_toml, write_toml
 from mlink.storage.tree import DRAFT_SUFFIX, UnitFolder
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 
 _NICE = 10
 """Lower priority than the next run."""

@@ -10,7 +10,7 @@ from mlink.errors import StorageError
 from mlink.modules.video.deferred import ATTRIBUTE, DeferredEncoding
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder, collection_folder, units_below
-from mlink.storage.tsync_reader import scan_tsync
+from mlink.storage.tsync.reader import scan_tsync
 
 
 class Job(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ from mlink.errors import StorageError
 from mlink.modules.video.writer import NOMINAL_FRAMERATE, VideoOptions, VideoWriter
 from mlink.opencv import eight_bits
 from mlink.recording.collection import Recording
-from mlink.recording.exporting import Export
+from mlink.recording.export.parts import Export
 from mlink.recording.progress import Progress, quiet, with_progress
 from mlink.recording.video import Video
 

@@ -18,12 +18,12 @@ import msgspec
 from mlink.closing import ClosesOnExit
 from mlink.control import Output, Report, Waits, WorkerMessages
 from mlink.engine.direct_output import EVERY_S
-from mlink.engine.place import Place, place_of
+from mlink.engine.stalls.place import Place, place_of
 from mlink.engine.workers import State, WorkerHandle
 from mlink.errors import ControlError
-from mlink.worker.forkserver import Exited, Forked
-from mlink.worker.leftovers import log_left
-from mlink.worker.spawn import ForkServer
+from mlink.worker.forking.forkserver import Exited, Forked
+from mlink.worker.forking.leftovers import log_left
+from mlink.worker.forking.spawn import ForkServer
 from mlink.worker_spec import WorkerSpec
 
 Event = tuple[WorkerHandle, WorkerMessages | int]

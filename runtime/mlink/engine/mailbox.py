@@ -15,7 +15,7 @@ from mlink.engine.streams import Streams
 from mlink.engine.virtual_time.conductor import Conductor
 from mlink.engine.workers import State, WorkerHandle
 from mlink.refusals import crash_remedy
-from mlink.worker.forkserver import FAULT
+from mlink.worker.forking.forkserver import FAULT
 
 _UNKNOWN_COUNT = -1
 """Sent count of a stream whose worker died: how many items are missing is unknown."""

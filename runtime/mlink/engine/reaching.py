@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from mlink.engine.disk_wait import processor_wait_s
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place
 from mlink.engine.report import Reporter
+from mlink.engine.stalls.disk_wait import processor_wait_s
+from mlink.engine.stalls.place import Place
 from mlink.engine.workers import State, WorkerHandle
 
 _STEP_S = 0.25

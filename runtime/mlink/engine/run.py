@@ -31,7 +31,6 @@ from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.options import RunOptions
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place, crash_of, place_of_devices
 from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
@@ -44,6 +43,7 @@ from mlink.engine.setup.simulation import endpoints_of, open_simulation, users_o
 from mlink.engine.setup.spawn import spawn_workers
 from mlink.engine.setup.specs import worker_spec
 from mlink.engine.setup.workdir import RunWorkDir
+from mlink.engine.stalls.place import Place, crash_of, place_of_devices
 from mlink.engine.status import Failure, Phase, RunObserver, RunResult
 from mlink.engine.streams import Streams, metadata_too_large
 from mlink.engine.virtual_time.conductor import Conductor

@@ -16,7 +16,7 @@ from mlink.recording.libraries import library
 from mlink.recording.stream import Columns, RecordedStream, unique_titles
 from mlink.recording.zarr_file import UNREADABLE_STORE, opened_store
 from mlink.storage.limits import check_memory
-from mlink.storage.tsync_reader import in_usec
+from mlink.storage.tsync.reader import in_usec
 
 _CELL_BYTES = 64
 

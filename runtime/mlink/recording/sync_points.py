@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.recording.stream import Columns, RecordedStream
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 
 
 class SyncPoints(RecordedStream):

@@ -13,7 +13,7 @@ from mlink.recording.libraries import library
 from mlink.recording.stream import Columns, RecordedStream, unique_titles
 from mlink.storage.csv_rows import read_rows
 from mlink.storage.tree import written_in
-from mlink.storage.tsync_reader import in_usec
+from mlink.storage.tsync.reader import in_usec
 
 TIME_COLUMNS = {
     "time_usec": 1.0, "timestamp_usec": 1.0, "time_us": 1.0,

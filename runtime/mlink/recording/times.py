@@ -8,7 +8,7 @@ import numpy as np
 
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
-from mlink.recording.journal_state import examine_journal
+from mlink.recording.journal.state import examine_journal
 from mlink.storage.failures import UNEXPECTED, damage_of
 from mlink.storage.inspect import DatasetSummary
 

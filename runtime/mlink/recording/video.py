@@ -17,7 +17,7 @@ from mlink.recording.stream import Columns, RecordedStream
 from mlink.recording.video_file import opened_video, reason_of
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
-from mlink.storage.tsync_reader import read_times
+from mlink.storage.tsync.reader import read_times
 from mlink.types import Frame
 
 ARRAY_FORMATS = {

@@ -13,7 +13,7 @@ import numpy as np
 import mlink.recording
 from mlink.errors import StorageError
 from mlink.recording.collection import Recording
-from mlink.recording.journal import Journal, Sent, read_journal
+from mlink.recording.journal.reading import Journal, Sent, read_journal
 from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import Table

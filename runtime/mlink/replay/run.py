@@ -20,7 +20,7 @@ from mlink.errors import BenchError, StorageError
 from mlink.recording.care.repair import left_by_repair
 from mlink.recording.care.verify import Level, VerifyReport, verify_recording
 from mlink.recording.collection import Recording
-from mlink.recording.journal import Journal, read_journal
+from mlink.recording.journal.reading import Journal, read_journal
 from mlink.replay.compare import Compared, compare
 from mlink.replay.skipped_turns import inputs_on_tape
 from mlink.replay.sources import plan_replay

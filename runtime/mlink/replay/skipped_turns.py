@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlink.recording.journal import Journal
+from mlink.recording.journal.reading import Journal
 from mlink.replay.sources import Plan
 from mlink.transport.codec import is_small
 

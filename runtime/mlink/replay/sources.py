@@ -13,7 +13,7 @@ from mlink.modules.replay.catalog import IMPLEMENTATION, ReplaySettings, ReplayS
 from mlink.modules.replay.feeds import has_times
 from mlink.proposals import proposal
 from mlink.recording.collection import Recording
-from mlink.recording.journal import Journal
+from mlink.recording.journal.reading import Journal
 from mlink.recording.stream import RecordedStream
 from mlink.storage.failures import printable
 from mlink.transport.codec import is_small

@@ -20,8 +20,8 @@ from mlink.storage.edl import UNCLOSED
 from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import FORMAT_VERSION
 from mlink.storage.tree import UnitFolder, collection_folder, not_a_file, store_size, units_below
-from mlink.storage.tsync_format import TsyncHeader
-from mlink.storage.tsync_reader import Pairs, scan_tsync, second_usec
+from mlink.storage.tsync.layout import TsyncHeader
+from mlink.storage.tsync.reader import Pairs, scan_tsync, second_usec
 
 
 class FileSummary(msgspec.Struct, kw_only=True):

@@ -23,7 +23,7 @@ DRAFT_SUFFIX = ".tmp"
 KEPT_SUFFIX = ".damaged"
 """Suffix of a damaged manifest, or of times, that a repair has replaced."""
 JOURNAL_SUFFIX = ".journal.msgpack.zst"
-"""Suffix of journals (mlink.recording.journal)."""
+"""Suffix of journals (mlink.recording.journal.reading)."""
 _DEPTH = 32
 """Deepest group that is looked into; the names of a bench make a few."""
 

@@ -43,8 +43,8 @@ class TsyncPairSink:
     ) -> None:
         # Imported here, because loading NumPy and xxhash would delay scripts that record no pairs.
 
-        from mlink.storage.tsync import TsyncWriter
-        from mlink.storage.tsync_format import TimeColumn, TimeType, TimeUnit, TsyncMode
+        from mlink.storage.tsync.layout import TimeColumn, TimeType, TimeUnit, TsyncMode
+        from mlink.storage.tsync.writer import TsyncWriter
 
         self._writer = TsyncWriter(
             path,

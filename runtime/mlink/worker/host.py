@@ -19,7 +19,7 @@ from mlink.control import EngineMessages
 from mlink.errors import ControlError, ModuleError
 from mlink.metadata import decode_metadata
 from mlink.module import Module, ModuleSettings
-from mlink.recording.journal import GROUP
+from mlink.recording.journal.reading import GROUP
 from mlink.transport.doorbell import Doorbell
 from mlink.waiting import ServiceLoop, Waiting
 from mlink.worker.facts import ModuleFacts

@@ -1,4 +1,4 @@
-"""Writes a module's journal while it runs (format: mlink.recording.journal).
+"""Writes a module's journal while it runs (format: mlink.recording.journal.reading).
 
 In real time the module's thread only appends records to a list; a thread of the journal packs and
 writes them twice a second. In virtual time the module's thread writes them, after a fixed number of
@@ -20,12 +20,12 @@ import zstandard
 
 from mlink.clock import Clock
 from mlink.metadata import Metadata, encode_metadata
-from mlink.recording.journal import LATE_USEC, Header, Kind
+from mlink.recording.journal.reading import LATE_USEC, Header, Kind
 from mlink.storage.failures import storage_errors
 from mlink.types import Frame, SignalBlock
 
 Record: TypeAlias = list[Any]
-"""A record as mlink.recording.journal reads it; a list, because it is created faster."""
+"""A record as mlink.recording.journal.reading reads it; a list, because it is created faster."""
 
 _PERIOD_S = 0.5
 _CHUNK = 64

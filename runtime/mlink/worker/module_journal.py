@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from mlink.clock import Clock
-from mlink.recording.journal import COUNT, Header, Kind, Port
+from mlink.recording.journal.reading import COUNT, Header, Kind, Port
 from mlink.storage.edl import Dataset
 from mlink.storage.tree import JOURNAL_SUFFIX
 from mlink.worker.input_port import WorkerInput

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import mlink.script as ms
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from mlink.types import LineCommandKind, LineModeFlags
 from mlink_hil.sim.fetch_firmware import is_cached
 from tests.support.boards.chip_bench import Port, chip_bench, wait_until

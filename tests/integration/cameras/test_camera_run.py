@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mlink.engine.status import RunResult
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from tests.integration.runs.test_run_life import read_table, streams
 from tests.support.bench_runner import BenchRunner
 from tests.support.cameras.network_cameras import MjpegCamera, RtspCamera

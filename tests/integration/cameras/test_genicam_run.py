@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from tests.integration.cameras.test_camera_run import connections
 from tests.integration.runs.test_run_life import read_table, streams
 from tests.support.bench_runner import BenchRunner

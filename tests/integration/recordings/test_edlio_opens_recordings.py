@@ -22,9 +22,9 @@ from mlink.modules.video.catalog import VideoRecorderSettings, videorecorder
 from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.storage.edl import Author, create_collection
 from mlink.storage.inspect import inspect_recording
-from mlink.storage.tsync import TsyncWriter
-from mlink.storage.tsync_format import Generation, TimeColumn, TimeType, TimeUnit, TsyncMode
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.layout import Generation, TimeColumn, TimeType, TimeUnit, TsyncMode
+from mlink.storage.tsync.reader import read_tsync
+from mlink.storage.tsync.writer import TsyncWriter
 from mlink.storage.uuid7 import uuid7
 from mlink.types import Frame
 from tests.support.fake_context import FakeContext

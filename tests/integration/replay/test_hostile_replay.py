@@ -16,8 +16,8 @@ import zstandard
 
 from mlink.cli import app
 from mlink.errors import BenchError, MlinkError
-from mlink.recording.journal_file import whole_frames
-from mlink.storage.tsync import TsyncWriter
+from mlink.recording.journal.file import whole_frames
+from mlink.storage.tsync.writer import TsyncWriter
 from tests.support.bench_runner import BenchRunner
 from tests.support.recorded.replaying import sent_in_replay
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlink import catalog
 from mlink.engine.virtual_time.conductor import Conductor
-from mlink.recording.journal import Item, read_journal
+from mlink.recording.journal.reading import Item, read_journal
 from mlink.replay import Replayed, replay
 from tests.support import varied_source
 from tests.support.bench_runner import BenchRunner

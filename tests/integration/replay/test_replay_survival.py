@@ -14,7 +14,7 @@ import pytest
 import mlink.recording
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
-from mlink.recording.journal import Item, Journal, read_journal
+from mlink.recording.journal.reading import Item, Journal, read_journal
 from mlink.replay import Replayed, replay
 from tests.support.bench_runner import BenchRunner
 from tests.support.recorded.files import file_of

@@ -11,7 +11,7 @@ import av
 import pytest
 
 from mlink.engine.status import RunResult
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from mlink_hil.control.board import VirtualBoard
 from mlink_hil.scene.marks import TIME_MODULUS, read_marks
 from tests.integration.runs.test_run_life import read_table, streams

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from mlink.cli import app
 from mlink.cli.terminal.summary import print_summary
-from mlink.engine.disk_wait import DiskWait
+from mlink.engine.stalls.disk_wait import DiskWait
 from mlink.engine.status import Phase, RunResult
 from mlink.errors import BenchError
 from tests.integration.runs.test_run_life import CHAIN, FORWARD, SOURCE, read_table

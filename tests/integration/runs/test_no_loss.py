@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from tests.integration.runs.test_run_life import read_table, streams
 from tests.support.bench_runner import BenchRunner
 

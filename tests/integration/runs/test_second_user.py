@@ -93,7 +93,7 @@ def folder_of(run: subprocess.Popen[str], out: Path) -> Path:
 def decoy_of(folder: Path) -> subprocess.Popen[bytes]:
     """Start a process of another user that looks like the fork server of a run."""
     return subprocess.Popen(
-        ["mlink.worker.forkserver", "600"],
+        ["mlink.worker.forking.forkserver", "600"],
         executable="/bin/sleep",
         env={"MLINK_RUN": str(folder), "MLINK_MODULE": "loop"},
         user=NOBODY,

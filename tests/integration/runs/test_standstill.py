@@ -168,7 +168,7 @@ def test_a_stopped_worker_is_named_and_ended(bench: BenchRunner) -> None:
 
 def fork_server() -> int:
     for process in psutil.Process().children(recursive=True):
-        if "mlink.worker.forkserver" in process.cmdline() and "ml:" not in process.name():
+        if "mlink.worker.forking.forkserver" in process.cmdline() and "ml:" not in process.name():
             return int(process.pid)
     raise AssertionError("no fork server runs")
 

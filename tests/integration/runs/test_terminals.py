@@ -172,7 +172,7 @@ def test_when_the_fork_server_is_killed_the_modules_close_their_files(tmp_path: 
     with mlink_run(tmp_path, "--json", stdout=subprocess.PIPE) as process:
         wait_for_rows(tmp_path)
         for child in psutil.Process(process.pid).children():
-            if "mlink.worker.forkserver" in child.cmdline():
+            if "mlink.worker.forking.forkserver" in child.cmdline():
                 child.kill()
         output, _ = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from tests.integration.runs.test_run_life import SOURCE, read_table
 from tests.support.bench_runner import BenchRunner
 

@@ -15,7 +15,7 @@ from mlink.encoding.jobs import jobs_of, pending_units
 from mlink.errors import MlinkError
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
-from mlink.recording.export import export_recording
+from mlink.recording.export.export import export_recording
 from mlink.recording.times import add_times
 from mlink.storage.inspect import inspect_recording
 from tests.support.fuzz.harness import mutated

@@ -11,9 +11,9 @@ from mlink.cli import app
 from mlink.clock import ManualClock
 from mlink.modules.data.json_file import JsonFile
 from mlink.modules.data.zarr_store import ZarrStore
-from mlink.recording.journal import GROUP, Header, Port
+from mlink.recording.journal.reading import GROUP, Header, Port
 from mlink.storage.edl import create_dataset
-from mlink.storage.tsync import TsyncWriter
+from mlink.storage.tsync.writer import TsyncWriter
 from mlink.worker.journal_writer import JournalWriter
 from tests.support.recorded.recordings import RUN_ID, LiveRecording
 

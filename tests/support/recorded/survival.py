@@ -24,7 +24,7 @@ import psutil
 
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from tests.support import ROOT
 from tests.support.bench_runner import BenchRunner
 

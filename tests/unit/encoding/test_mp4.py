@@ -10,7 +10,7 @@ import mlink.recording
 from mlink.cli import app
 from mlink.encoding.mp4 import export_mp4
 from mlink.errors import StorageError
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from tests.unit.encoding.test_encoding import record
 
 

@@ -14,7 +14,7 @@ from mlink.engine import fleet as fleet_module
 from mlink.engine.fleet import UNKNOWN_EXIT, Fleet, StreamDescriptors
 from mlink.engine.workers import State
 from mlink.errors import ControlError
-from mlink.worker.forkserver import Exited, Forked
+from mlink.worker.forking.forkserver import Exited, Forked
 from mlink.worker_spec import WorkerSpec
 from tests.support.engine_fakes import FakeClock, FakeForkServer, FakeWorker
 

@@ -13,17 +13,18 @@ import pytest
 
 import mlink
 from mlink import control
-from mlink.engine import mailbox, place, reaching
+from mlink.engine import mailbox, reaching
 from mlink.engine.fleet import UNKNOWN_EXIT
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place
 from mlink.engine.reaching import Reaching
+from mlink.engine.stalls import place
+from mlink.engine.stalls.place import Place
 from mlink.engine.status import Failure
 from mlink.engine.workers import State
 from mlink.errors import ControlError, DeviceError
 from mlink.scripting.errors import script_error
 from mlink.worker.failure import describe
-from mlink.worker.forkserver import FAULT
+from mlink.worker.forking.forkserver import FAULT
 from tests.support.engine_fakes import FakeClock
 from tests.unit.engine.end import test_ending
 from tests.unit.engine.end.test_ending import finish, started

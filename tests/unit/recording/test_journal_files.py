@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from mlink.clock import ManualClock
 from mlink.errors import StorageError
 from mlink.module import PortSpec
-from mlink.recording import journal_file
 from mlink.recording.care.repair import repair_recording
 from mlink.recording.care.verify import verify_recording
-from mlink.recording.journal import (
+from mlink.recording.journal import file as journal_file
+from mlink.recording.journal.file import MAX_FRAME_BYTES, whole_frames
+from mlink.recording.journal.reading import (
     GROUP,
     Header,
     Item,
@@ -29,7 +30,6 @@ from mlink.recording.journal import (
     read_journal,
     record_batches,
 )
-from mlink.recording.journal_file import MAX_FRAME_BYTES, whole_frames
 from mlink.storage.edl import create_collection, create_dataset
 from mlink.storage.inspect import inspect_recording
 from mlink.storage.manifest import read_toml

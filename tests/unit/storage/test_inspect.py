@@ -8,7 +8,7 @@ import pytest
 
 from mlink.storage.edl import create_collection
 from mlink.storage.inspect import DatasetSummary, inspect_recording
-from mlink.storage.tsync import TsyncWriter
+from mlink.storage.tsync.writer import TsyncWriter
 
 
 def summary_of(folder: Path, times: list[int]) -> DatasetSummary:

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlink.errors import StorageError
-from mlink.storage import tsync as tsync_module
-from mlink.storage import tsync_reader
-from mlink.storage.tsync import TsyncWriter
-from mlink.storage.tsync_format import (
+from mlink.storage.tsync import reader as tsync_reader
+from mlink.storage.tsync import writer
+from mlink.storage.tsync.layout import (
     Generation,
     TimeColumn,
     TimeType,
     TimeUnit,
     TsyncMode,
 )
-from mlink.storage.tsync_reader import read_times, read_tsync, scan_tsync
-from mlink.storage.tsync_repair import cut_tsync, times_from
+from mlink.storage.tsync.reader import read_times, read_tsync, scan_tsync
+from mlink.storage.tsync.repair import cut_tsync, times_from
+from mlink.storage.tsync.writer import TsyncWriter
 
 RUN = uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
@@ -123,7 +123,7 @@ def test_the_file_is_whole_after_each_flush(tmp_path):
 def test_pairs_reach_the_disk_within_a_second_without_a_flush(tmp_path, monkeypatch):
     path = tmp_path / "a.tsync"
     now = 100.0
-    monkeypatch.setattr(tsync_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now)
     with TsyncWriter(path, collection_id=RUN.bytes) as writer:
         for i in range(50):
             writer.append(i, i)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlink.errors import ModuleError
-from mlink.storage.tsync_format import TimeType, TimeUnit, TsyncMode
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.layout import TimeType, TimeUnit, TsyncMode
+from mlink.storage.tsync.reader import read_tsync
 from mlink.sync import SecondaryClockSynchronizer, TimeSyncStrategy, TsyncPairSink
 from mlink.sync.base import shift_allowed
 from mlink.sync.secondary import correction_divisor

@@ -9,7 +9,7 @@ from typing import Final
 from mlink.errors import DeviceError
 from mlink.module import ModuleContext
 from mlink_drivers.firmata.catalog import FirmataSettings
-from mlink_drivers.firmata.lines.commands import LineCommands
+from mlink_drivers.firmata.lines.output.commands import LineCommands
 from mlink_drivers.firmata.lines.rows import EventRows
 from mlink_drivers.firmata.link.local import shown
 from mlink_drivers.firmata.link.open import open_transport

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mlink.module import ModuleContext
-from mlink_drivers.firmata.lines.commands import LineCommands
 from mlink_drivers.firmata.lines.host_counters import HostCounters
+from mlink_drivers.firmata.lines.output.commands import LineCommands
 from mlink_drivers.firmata.lines.readings import Readings
 from mlink_drivers.firmata.link.session import Session
 

@@ -37,8 +37,8 @@ def export(
     """Write a recording as CSV, Parquet, NWB, MATLAB or Rerun files, or its videos as MP4."""
     import mlink.recording
     from mlink.bench.subject import read_subject
-    from mlink.recording.export import export_recording
-    from mlink.recording.nwb_file import missing_facts, subject_facts
+    from mlink.recording.export.export import export_recording
+    from mlink.recording.export.nwb_file import missing_facts, subject_facts
 
     with mlink.recording.open(recording) as opened:
         target = out or Path(f"{recording.resolve().name}-{to.value}")

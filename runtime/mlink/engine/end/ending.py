@@ -13,9 +13,9 @@ from mlink.engine.end.stopping import StopLadder
 from mlink.engine.interrupt import Interrupts
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place
 from mlink.engine.plan import Edge
 from mlink.engine.report import Reporter
+from mlink.engine.stalls.place import Place
 from mlink.engine.status import Failure, Phase
 from mlink.engine.virtual_time.turns import Turns
 from mlink.engine.workers import State, WorkerHandle

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from mlink.clock import Clock
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place
+from mlink.engine.stalls.place import Place
 from mlink.engine.workers import State, WorkerHandle
 
 

@@ -14,10 +14,10 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
-from mlink.engine.disk_wait import DiskWait, processor_wait_s
 from mlink.engine.end.drain import Drain
-from mlink.engine.place import Place
 from mlink.engine.plan import Edge
+from mlink.engine.stalls.disk_wait import DiskWait, processor_wait_s
+from mlink.engine.stalls.place import Place
 from mlink.engine.workers import State, WorkerHandle
 
 _RUNGS = (

@@ -21,7 +21,7 @@ from pathlib import Path
 from mlink.closing import ClosesOnExit
 from mlink.errors import StorageError
 from mlink.refusals import REMEDIES
-from mlink.worker.leftovers import end_run, log_left
+from mlink.worker.forking.leftovers import end_run, log_left
 
 _LOCK = "lock"
 _LOCK_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK

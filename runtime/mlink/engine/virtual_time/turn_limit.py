@@ -10,8 +10,8 @@ from collections.abc import Callable
 from time import monotonic
 
 from mlink.devices import Simulation
-from mlink.engine.disk_wait import processor_wait_s
-from mlink.engine.place import Place
+from mlink.engine.stalls.disk_wait import processor_wait_s
+from mlink.engine.stalls.place import Place
 from mlink.engine.workers import WorkerHandle
 from mlink.errors import DeviceError
 

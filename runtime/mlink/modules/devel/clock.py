@@ -6,8 +6,8 @@ import mlink
 from mlink.module import Module
 from mlink.modules.devel.catalog import ClockSettings
 from mlink.modules.devel.ticks import Ticks
-from mlink.storage.tsync import TsyncWriter
-from mlink.storage.tsync_format import MASTER_TIME, TimeColumn, TimeType, TimeUnit
+from mlink.storage.tsync.layout import MASTER_TIME, TimeColumn, TimeType, TimeUnit
+from mlink.storage.tsync.writer import TsyncWriter
 from mlink.types import ControlCommand, ControlCommandKind
 
 _FILE = "time-pulses.tsync"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mlink.errors import StorageError
 from mlink.module import OutputPort
-from mlink.recording.journal import Journal
+from mlink.recording.journal.reading import Journal
 from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import Table

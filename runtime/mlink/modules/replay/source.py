@@ -12,7 +12,7 @@ from mlink.module import Module, ModuleContext
 from mlink.modules.replay.catalog import ReplaySettings
 from mlink.modules.replay.feeds import Deliveries, Feed, Item, journal_feed, open_feed
 from mlink.recording.collection import Recording
-from mlink.recording.journal import Journal, read_journal
+from mlink.recording.journal.reading import Journal, read_journal
 from mlink.recording.stream import RecordedStream
 
 _MOST_AT_STOP = 100_000

@@ -41,7 +41,7 @@ from mlink.opencv import eight_bits
 from mlink.realtime import scheduling_kept
 from mlink.recording.video_file import open_for_writing
 from mlink.storage.failures import DISK_ERRORS, storage_error
-from mlink.storage.tsync import TsyncWriter
+from mlink.storage.tsync.writer import TsyncWriter
 
 NOMINAL_FRAMERATE = 30.0
 """Hz, written into the file when the source announces no rate; the tsync file has the times."""

@@ -20,8 +20,8 @@ from mlink.storage.failures import reason_of, storage_errors
 from mlink.storage.inside import RecordingFile
 from mlink.storage.manifest import MANIFEST, write_toml
 from mlink.storage.tree import KEPT_SUFFIX, UnitFolder, written_in
-from mlink.storage.tsync_reader import scan_tsync
-from mlink.storage.tsync_repair import cut_tsync, times_from
+from mlink.storage.tsync.reader import scan_tsync
+from mlink.storage.tsync.repair import cut_tsync, times_from
 
 _KEPT_BYTES = 2000
 """Bytes of a torn row that are kept in the log of the repair."""

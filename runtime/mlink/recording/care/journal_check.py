@@ -7,8 +7,8 @@ from typing import Any
 
 from mlink.errors import StorageError
 from mlink.recording.care.checks import Checked, present
-from mlink.recording.journal import COUNT
-from mlink.recording.journal_state import JournalState, examine_journal
+from mlink.recording.journal.reading import COUNT
+from mlink.recording.journal.state import JournalState, examine_journal
 from mlink.storage.failures import storage_errors
 from mlink.storage.tree import UnitFolder
 

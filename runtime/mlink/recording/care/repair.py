@@ -53,7 +53,7 @@ from mlink.storage.tree import (
     read_unit,
     units_below,
 )
-from mlink.storage.tsync_repair import repair_tsync
+from mlink.storage.tsync.repair import repair_tsync
 
 LOG_FILE = "repair.log"
 _LOG_BYTES = 1 << 20

@@ -10,9 +10,9 @@ import numpy as np
 from mlink.recording.care.checks import Checked, present
 from mlink.recording.video_file import VideoProbe, bytes_behind, probe
 from mlink.storage.tree import UnitFolder
-from mlink.storage.tsync_format import TimeUnit, TsyncHeader, TsyncMode
-from mlink.storage.tsync_reader import Pairs, TsyncScan, scan_tsync, second_usec
-from mlink.storage.tsync_repair import torn_pairs
+from mlink.storage.tsync.layout import TimeUnit, TsyncHeader, TsyncMode
+from mlink.storage.tsync.reader import Pairs, TsyncScan, scan_tsync, second_usec
+from mlink.storage.tsync.repair import torn_pairs
 
 
 def check_video(unit: UnitFolder, *, decode: bool) -> Checked:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mlink.clock import Clock
-from mlink.recording import journal
-from mlink.recording.journal import read_journal
+from mlink.recording.journal import reading as journal
+from mlink.recording.journal.reading import read_journal
 from mlink.transport.codec import is_small, small_decoder
 from mlink.types import Frame, SignalBlock
 from mlink.worker.input_port import Pulled, WorkerInput
@@ -42,7 +42,7 @@ class Event:
 
 @dataclass(slots=True, eq=False)
 class ItemEvent(Event):
-    """A recorded item of an input; `what` identifies it (mlink.recording.journal)."""
+    """A recorded item of an input; `what` identifies it (mlink.recording.journal.reading)."""
 
     port: WorkerInput | None = None
     what: Any = None

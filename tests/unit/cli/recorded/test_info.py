@@ -11,7 +11,7 @@ from mlink.cli.recorded.info import info, show
 from mlink.errors import StorageError
 from mlink.storage.edl import create_collection
 from mlink.storage.inspect import inspect_recording
-from mlink.storage.tsync import TsyncWriter
+from mlink.storage.tsync.writer import TsyncWriter
 
 
 @pytest.fixture

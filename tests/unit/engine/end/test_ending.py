@@ -12,9 +12,9 @@ from mlink.engine.end import drain, ending, stopping
 from mlink.engine.end.ending import RunEnding
 from mlink.engine.mailbox import RunMessages
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place
 from mlink.engine.plan import order_modules
 from mlink.engine.report import Reporter
+from mlink.engine.stalls.place import Place
 from mlink.engine.status import Failure
 from mlink.engine.streams import Streams
 from mlink.engine.workers import State

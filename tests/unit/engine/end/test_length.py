@@ -8,9 +8,9 @@ import pytest
 
 from mlink.engine.end.length import RunLength
 from mlink.engine.outcome import Outcome
-from mlink.engine.place import Place
 from mlink.engine.plan import order_modules
 from mlink.engine.report import Reporter
+from mlink.engine.stalls.place import Place
 from mlink.engine.streams import Streams
 from mlink.engine.workers import State
 from tests.support.engine_fakes import FakeClock, FakeWorker, Watcher, bench_of, module

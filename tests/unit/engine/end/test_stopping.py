@@ -11,8 +11,8 @@ from mlink.control import InputCount
 from mlink.engine import workers
 from mlink.engine.end import drain, stopping
 from mlink.engine.end.stopping import StopLadder
-from mlink.engine.place import Place
 from mlink.engine.plan import Edge
+from mlink.engine.stalls.place import Place
 from mlink.engine.workers import State
 from tests.support.engine_fakes import FakeClock, FakeWorker
 

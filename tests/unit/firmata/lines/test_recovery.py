@@ -9,7 +9,7 @@ import pytest
 
 from mlink.types import LineCommandKind, LineModeFlags
 from mlink_drivers.firmata import extra
-from mlink_drivers.firmata.lines.writer import Unproven
+from mlink_drivers.firmata.lines.output.writer import Unproven
 from mlink_drivers.firmata.link.reconnect import LinkState
 from mlink_drivers.firmata.wire.protocol import PinMode
 from tests.support.boards.firmata_bench import Bench

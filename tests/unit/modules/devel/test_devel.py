@@ -9,7 +9,7 @@ import pytest
 
 import mlink
 from mlink.errors import BenchError
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 
 BENCH = """
 [modules.ds]

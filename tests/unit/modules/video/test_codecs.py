@@ -23,7 +23,7 @@ from mlink.modules.video.containers import CONTAINERS
 from mlink.modules.video.jpeg import jpeg_quality
 from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.recording.video_file import probe, remux
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 
 CHOICES = sorted(
     (container, codec) for container, codecs in CONTAINER_CODECS.items() for codec in codecs

@@ -19,7 +19,7 @@ from mlink.modules.video.writer import VideoOptions, VideoWriter
 from mlink.recording.care.video_check import check_video
 from mlink.recording.video import Video
 from mlink.storage.tree import read_unit
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 from tests.support.fake_context import FakeContext
 

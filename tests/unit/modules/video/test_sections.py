@@ -12,7 +12,7 @@ from mlink.modules.video.recorder import VideoRecorderModule
 from mlink.modules.video.sections import VideoSections
 from mlink.recording.care.verify import verify_recording
 from mlink.storage.edl import create_collection
-from mlink.storage.tsync_reader import read_tsync
+from mlink.storage.tsync.reader import read_tsync
 from mlink.types import ControlCommand, ControlCommandKind, Frame
 from tests.support.fake_context import FakeContext
 from tests.support.recorded import edlio_reader

@@ -31,10 +31,10 @@ from mlink.recording.video_file import remux
 from mlink.storage import dataset
 from mlink.storage.edl import create_collection, open_group
 from mlink.storage.inspect import inspect_recording
-from mlink.storage.tsync import TsyncWriter
-from mlink.storage.tsync_format import Generation
-from mlink.storage.tsync_reader import read_tsync
-from mlink.storage.tsync_repair import repair_tsync
+from mlink.storage.tsync.layout import Generation
+from mlink.storage.tsync.reader import read_tsync
+from mlink.storage.tsync.repair import repair_tsync
+from mlink.storage.tsync.writer import TsyncWriter
 from tests.support.recorded.recordings import (
     FRAMES,
     RUN_ID,
@@ -913,7 +913,7 @@ def cut(path, count):
 
 
 def shorten(path, pairs):
-    from mlink.storage.tsync_repair import cut_tsync
+    from mlink.storage.tsync.repair import cut_tsync
 
     cut_tsync(path, pairs, most=100, kept_as="unused")
 
@@ -954,8 +954,8 @@ def test_a_disk_that_reports_errors_ends_the_recorder_and_what_was_there_stays(
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("mlink.storage.tsync.os.pwrite", broken)
-    monkeypatch.setattr("mlink.storage.tsync.os.ftruncate", broken)
+    monkeypatch.setattr("mlink.storage.tsync.writer.os.pwrite", broken)
+    monkeypatch.setattr("mlink.storage.tsync.writer.os.ftruncate", broken)
     with pytest.raises(StorageError, match="Input/output error") as caught:
         live.feed(60)
     assert "check its cable" in caught.value.remedy

@@ -6,7 +6,7 @@ import pytest
 
 from mlink.clock import ManualClock
 from mlink.module import PortSpec
-from mlink.recording.journal import ClockAnswer, Header, Port, read_journal
+from mlink.recording.journal.reading import ClockAnswer, Header, Port, read_journal
 from mlink.types import DataType, LineReading
 from mlink.worker.input_port import WorkerInput
 from mlink.worker.journal_writer import MAX_CLOCK_RECORDS, JournalWriter

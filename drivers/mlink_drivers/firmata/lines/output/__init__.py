@@ -1,0 +1,1 @@
+"""Commands of a run, to the lines of a board: checked, carried out, written, timed."""

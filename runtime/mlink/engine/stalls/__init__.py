@@ -1,0 +1,1 @@
+"""Workers without progress: where they stand, and whether the disk holds them up."""

@@ -1,0 +1,1 @@
+"""Journals of modules, which a replay plays back: their frames, records and state."""

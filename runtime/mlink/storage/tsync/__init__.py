@@ -1,0 +1,1 @@
+"""Files of time synchronisation points (tsync): their layout, written, read and repaired."""
