@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlink.errors import StorageError
 from mlink.storage.tsync import reader as tsync_reader
-from mlink.storage.tsync import writer
+from mlink.storage.tsync import writer as tsync_writer
 from mlink.storage.tsync.layout import (
     Generation,
     TimeColumn,
@@ -123,7 +123,7 @@ def test_the_file_is_whole_after_each_flush(tmp_path):
 def test_pairs_reach_the_disk_within_a_second_without_a_flush(tmp_path, monkeypatch):
     path = tmp_path / "a.tsync"
     now = 100.0
-    monkeypatch.setattr(writer.time, "monotonic", lambda: now)
+    monkeypatch.setattr(tsync_writer.time, "monotonic", lambda: now)
     with TsyncWriter(path, collection_id=RUN.bytes) as writer:
         for i in range(50):
             writer.append(i, i)
