@@ -17,7 +17,7 @@ from mlink.hosts.run.items import item_decoder
 from mlink.hosts.run.window import Inbox, Item, Meta, Packet, encode, read_down
 from mlink.metadata import decode_metadata
 from mlink.module import Module
-from mlink.transport.codec import TIMED
+from mlink.transport.codec import TIMED, is_small
 from mlink.worker.output_port import WorkerOutput
 
 _MOST_HELD: Final = 256
@@ -38,7 +38,7 @@ class HostIn(Module[BridgeSettings]):
         super().__init__(context)
         self._port = context.outputs[STREAM]
         self._decode = item_decoder(self.settings.bridge.data_type)
-        self._is_small_packets = self.settings.bridge.data_type in TIMED
+        self._acks_each = not is_small(self.settings.bridge.data_type)
         self._inbox = Inbox()
         self._lock = threading.Lock()
         self._held: list[Packet] | None = []
@@ -52,7 +52,9 @@ class HostIn(Module[BridgeSettings]):
         self._subscriber: Any = None
         self._closing = False
         self.refused = 0
-        """Messages that were none, and items that could not be read."""
+        """Messages that were none."""
+        self._unreadable = 0
+        """Items that could not be read."""
 
     def prepare(self) -> None:
         """Connect, and wait for the metadata of the source, unless the stream is feedback.
@@ -106,15 +108,20 @@ class HostIn(Module[BridgeSettings]):
             self._acknowledge_if_due()
 
     def stop(self) -> None:
-        """Receive until the end of the stream, or until nothing comes any more."""
+        """Receive until the end of the stream, or until nothing comes, not even that it lasts."""
         self._moved_s = time.monotonic()
         while not self._inbox.ended:
-            if time.monotonic() - self._moved_s > self.settings.link.end_s:
+            if time.monotonic() - self._moved_s > self.settings.link.end_s or not self._rests():
                 break
-            self.context.serve_for(_STEP_USEC, _STEP_USEC)
             self._acknowledge_if_due()
         self._acknowledge()
         self._report()
+
+    def _rests(self) -> bool:
+        """Wait for a moment; return False if the engine does not wait for this module any more."""
+        until_s = time.monotonic() + _STEP_USEC / 2e6
+        self.context.serve_for(_STEP_USEC, _STEP_USEC)
+        return time.monotonic() >= until_s
 
     def close(self) -> None:
         """Disconnect."""
@@ -150,9 +157,11 @@ class HostIn(Module[BridgeSettings]):
         except (msgspec.MsgspecError, RecursionError):
             self.refused += 1
             return
+        self._moved_s = time.monotonic()
         if isinstance(message, Meta):
             if self._meta is None or message.final:
                 self._meta = message
+            self._unacknowledged += 1  # the source sees that this end is there
             return
         try:
             with self._lock:
@@ -164,13 +173,12 @@ class HostIn(Module[BridgeSettings]):
             if not self._closing:
                 self.context.fail(error)
             return
-        if self._unacknowledged >= _ACK_EVERY or self._inbox.ended or not self._is_small_packets:
+        if self._unacknowledged >= _ACK_EVERY or self._inbox.ended or self._acks_each:
             self._acknowledge()
 
     def _take(self, packet: Packet) -> None:
         found = self._inbox.take(packet)
         self._unacknowledged += 1
-        self._moved_s = time.monotonic()
         for each in found:
             if isinstance(each, int):
                 self._port.note_lost(each)
@@ -181,9 +189,9 @@ class HostIn(Module[BridgeSettings]):
         try:
             decoded = self._decode(item.body)
         except ValueError as error:
-            self.refused += 1
+            self._unreadable += 1
             self._port.note_lost(1)
-            if self.refused == 1:
+            if self._unreadable == 1:
                 self.log.warning("an item cannot be read, and is lost: %s", error)
             return
         self._sent_usec = item.sent_usec
@@ -209,8 +217,8 @@ class HostIn(Module[BridgeSettings]):
     def _report(self) -> None:
         """Report the account of this end."""
         bridge = self.settings.bridge
-        self.context.report("received", self._inbox.received - self.refused)
-        self.context.report("lost", self._inbox.lost + self.refused)
+        self.context.report("received", self._inbox.received - self._unreadable)
+        self.context.report("lost", self._inbox.lost + self._unreadable)
         if self.refused:
             self.context.report("refused_messages", self.refused)
         if not self._inbox.ended:

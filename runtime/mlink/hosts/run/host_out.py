@@ -28,6 +28,8 @@ _LARGE: Final = (2_000, 128 << 20)
 """Items, and their bytes, that wait or are not acknowledged: some seconds of a stream."""
 _TICK_S: Final = 0.1
 _TICK_USEC: Final = 100_000
+_ALIVE_S: Final = 1.0
+"""While it has nothing to send it repeats the metadata at this interval: the other end waits."""
 _JOIN_S: Final = 2.0
 _STEP_USEC: Final = 20_000
 
@@ -47,6 +49,7 @@ class HostOut(Module[BridgeSettings]):
         self._meta: bytes | None = None
         self._meta_is_final = False
         self._meta_is_due = False
+        self._sent_s = 0.0
         self._closing = False
         self._session: HostSession | None = None
         self._publisher: Any = None
@@ -90,7 +93,10 @@ class HostOut(Module[BridgeSettings]):
             self._changed.notify()
         before, moved_s = self._box.ack, time.monotonic()
         while not self._box.has_ended and time.monotonic() - moved_s < self.settings.link.end_s:
+            until_s = time.monotonic() + _STEP_USEC / 2e6
             self.context.serve_for(_STEP_USEC, _STEP_USEC)
+            if time.monotonic() < until_s:
+                break  # the engine does not wait for this module any more
             if (ack := self._box.ack) is not before:
                 before, moved_s = ack, time.monotonic()
         self._report()
@@ -138,9 +144,9 @@ class HostOut(Module[BridgeSettings]):
             while True:
                 with self._changed:
                     messages = self._due()
+                    if self._closing:
+                        return
                     if not messages:
-                        if self._closing:
-                            return
                         self._changed.wait(_TICK_S)
                         continue
                 for message in messages:
@@ -151,10 +157,15 @@ class HostOut(Module[BridgeSettings]):
 
     def _due(self) -> list[bytes]:
         messages: list[bytes] = []
-        if self._meta_is_due and self._meta is not None:
+        now_s = time.monotonic()
+        packets = self._box.due(now_s)
+        is_idle = not packets and now_s - self._sent_s > _ALIVE_S
+        if (self._meta_is_due or is_idle) and self._meta is not None and not self._closing:
             self._meta_is_due = False
             messages.append(encode(Meta(self._meta, self._meta_is_final)))
-        return messages + [encode(packet) for packet in self._box.due(time.monotonic())]
+        messages += [encode(packet) for packet in packets]
+        self._sent_s = now_s if messages else self._sent_s
+        return messages
 
     def _show(self) -> None:
         left = self._box.left
