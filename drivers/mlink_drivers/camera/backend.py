@@ -155,6 +155,8 @@ class Stamp(NamedTuple):
     """The source's own frame number, which shows lost frames; −1 if it has none."""
     estimated: bool = False
     """Whether the arrival time is used because `timestamp_source` had no time for this frame."""
+    damaged: bool = False
+    """Whether parts are missing, so that its time is vague; `retrieve` returns False."""
 
 
 class NoFrame(enum.Enum):

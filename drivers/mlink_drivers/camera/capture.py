@@ -149,6 +149,8 @@ class CaptureThread:
         if self._thread.is_alive():
             return False
         self._flush()
+        if self._trigger is not None and (damaged := self._trigger.take_damaged()):
+            self._output.note_lost(damaged)
         return True
 
     @property
@@ -236,7 +238,7 @@ class CaptureThread:
             else:
                 self._note_absence(grabbed)
             return True
-        time_ns, number, estimated = grabbed
+        time_ns, number, estimated = grabbed[:3]
         if time_ns < self._started_ns:
             counts.stale += 1
             self._check_silence()
@@ -283,14 +285,20 @@ class CaptureThread:
         # Without a subscriber no frame needs to be decoded.
         if self._output.connected and not self._backend.retrieve(loan.array):
             loan.discard()
-            counts.damaged += 1
-            self._warn_once("damaged", "a frame is damaged: not sent")
-            self._check_silence()
+            self._note_damaged()
             return None
         return loan
 
+    def _note_damaged(self) -> None:
+        self.counts.damaged += 1
+        self._warn_once("damaged", "a frame is damaged: not sent")
+        self._check_silence()
+
     def _pair(self, trigger: FrameTrigger, stamp: Stamp) -> bool:
         """Send the frame that was held and the present one, with the times of their edges."""
+        if stamp.damaged:
+            self._skip_damaged(trigger, stamp.number)
+            return True
         settled, verdict = trigger.take(stamp.time_ns, stamp.number)
         if settled is not None:
             self._finish_held(settled)
@@ -300,6 +308,13 @@ class CaptureThread:
         else:
             self._follow(verdict, loan)
         return True
+
+    def _skip_damaged(self, trigger: FrameTrigger, number: int) -> None:
+        """Count a frame without a time; its gap is noted with the next pair, or at the end."""
+        if trigger.skip(number):
+            self._note_damaged()
+        else:
+            self.counts.lead_in += 1
 
     def _finish_held(self, verdict: Verdict) -> None:
         loan, self._held = self._held, None
@@ -324,7 +339,9 @@ class CaptureThread:
             self.first_ns = verdict.time_usec * 1000
         self.last_ns = verdict.time_usec * 1000
         self.in_order += 1
-        self._lose(verdict.missing)
+        self._lose(verdict.missing - verdict.damaged)
+        if verdict.damaged:
+            self._output.note_lost(verdict.damaged)
         if loan is None:
             self._output.note_lost(1)
             return

@@ -75,7 +75,9 @@ class FakeGenicam:
 
     def plug(self, *, seen: bool = True) -> None:
         """Start the program, and wait until it answers, if it is to be seen from this process."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + _LIMIT_SEC
         while seen and not present(aravis()):
             assert self._process.poll() is None, f"{PROGRAM} ended"
@@ -85,7 +87,7 @@ class FakeGenicam:
         """Kill the program."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
             self._process = None
 
     def __enter__(self) -> Self:

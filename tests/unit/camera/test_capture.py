@@ -34,7 +34,9 @@ from mlink_drivers.camera.backend import (
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
-from tests.support.fake_context import FakeContext, FakeOutput
+from mlink_drivers.camera.triggered import FrameTrigger
+from mlink_drivers.trigger import EdgeRow, Strobe
+from tests.support.fake_context import FakeContext, FakeInput, FakeOutput
 
 PERIOD_NS = 10_000_000  # 100 frames per second
 SHAPE = (4, 6, 3)
@@ -666,3 +668,27 @@ def test_a_backend_that_cannot_be_imported_is_named():
 def test_a_bare_path_is_no_address():
     with pytest.raises(DeviceError, match="is not the address of a camera"):
         scheme_of("clip.mkv")
+
+
+# --- triggers ----------------------------------------------------------------------------------
+
+
+def test_edges_that_are_known_to_be_lost_at_the_end_have_a_row_and_none_follows():
+    edges, answers = FakeInput("edges", DataType.TableRow), FakeOutput("t", DataType.TableRow)
+    trigger = FrameTrigger(
+        Strobe(board="board", line=2, delay_usec=0),
+        {"edges": edges}, answers, MasterClock(0), logging.getLogger("mlink.test"), "cam",
+    )  # fmt: skip
+    trigger.begin()
+    for number in range(5):
+        edges.on_item(EdgeRow(number * 10_000, 2, "edge").cells())
+    for number in range(8):  # the last three edges are never reported
+        trigger.take(number * 10_000_000, number)
+    trigger.flush()
+    trigger.finish()
+    events = [row[1] for row in answers.items]
+    assert events[-2:] == ["edge-missing", "end"]
+    sent = len(answers.items)
+    trigger.flush()  # at the close, when the stream has ended
+    assert len(answers.items) == sent
+    assert "3 frame(s) of cam have no edge" in trigger.losses()[0][0]

@@ -69,7 +69,7 @@ class FrameTimes:
         first packet it has the number of an older frame in the same buffer; it is then the next.
         """
         self._last_ns = self._last_ns + 1000 if self._last_ns else now_ns - _LONGEST_WAIT_NSEC // 8
-        return Stamp(self._last_ns, self._count_damaged(raw))
+        return Stamp(self._last_ns, self._count_damaged(raw), damaged=True)
 
     def stop(self) -> None:
         """End the synchronisation."""

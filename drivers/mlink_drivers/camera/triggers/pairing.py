@@ -44,6 +44,8 @@ class Verdict:
     time_usec: int = 0
     missing: int = 0
     """Edges before it that have no frame."""
+    damaged: int = 0
+    """Of `missing`: those whose frame was damaged (`Pairing.skip`)."""
     reason: str = ""
     """Why it is dropped: "lead_in", "untriggered"."""
 
@@ -59,6 +61,8 @@ class PairCounts:
     """Frames with an edge, or with the time of a lost one."""
     frames_lost: int = 0
     """Edges without a frame, which the camera has numbered: lost on the way from it."""
+    frames_damaged: int = 0
+    """Edges whose frame came without some of its parts, and so without a time."""
     triggers_ignored: int = 0
     """Edges without a frame, of which the camera's numbers know nothing."""
     edges_missing: int = 0
@@ -114,12 +118,32 @@ class Pairing:
         self._late_frames = 0
         """Frames with late stamps just before: an edge without a frame after them may also have
         been one before or between them."""
+        self._damaged: list[int] = []
+        """Numbers of damaged frames since the last pair."""
+        self._damaged_before = 0
+        """Such frames from before the camera began to count anew."""
         self._late = self._without = self._ignored = 0
         """Frames so far with late stamps, without an edge, and after an edge without a frame."""
 
     def restart(self) -> None:
         """The camera counts its frames anew, or a new train has begun; nothing may be held."""
         self._expects_next = False
+        self._damaged_before = self.take_damaged()
+
+    def take_damaged(self) -> int:
+        """Return how many damaged frames are in no verdict's `damaged` yet, and forget them."""
+        count = self._damaged_before + len(self._damaged)
+        self._damaged_before = 0
+        self._damaged.clear()
+        return count
+
+    def skip(self, number: int) -> None:
+        """Note a damaged frame whose time is vague; its edge is between those of its neighbours.
+
+        Args:
+            number: The camera's own number of it; −1 without one.
+        """
+        self._damaged.append(number)
 
     def take(self, stamp_usec: int, number: int) -> tuple[Verdict | None, Verdict]:
         """Take a frame; the delay must be known.
@@ -234,16 +258,27 @@ class Pairing:
         lost = 0
         if self._expects_next and missing:
             lost = min(missing, self._steps(self._last_number, number) - 1)
+        damaged = self._damaged_until(number, missing)
+        lost = max(0, lost - damaged)
+        counts.frames_damaged += damaged
         counts.frames_lost += lost
-        counts.triggers_ignored += missing - lost
-        if missing > lost:
+        counts.triggers_ignored += missing - damaged - lost
+        if missing > damaged + lost:
             counts.doubtful += self._late_frames
             self._late_frames = 0
         self._late_frames = self._late_frames + 1 if late else 0
         counts.paired += 1
         counts.edges_missing += self._edges.use(edge) + self._edges.unseen()
         self.last_edge, self._last_number, self._expects_next = edge, number, True
-        return self._send(edge, round(self._edges.time_usec(edge)), missing)
+        return self._send(edge, round(self._edges.time_usec(edge)), missing, damaged)
+
+    def _damaged_until(self, number: int, missing: int) -> int:
+        """Return how many of the missing frames before this one were damaged."""
+        before = sum(it < number or number < 0 for it in self._damaged)
+        damaged = min(missing, before + self._damaged_before)
+        self._damaged_before += before - damaged
+        del self._damaged[:before]
+        return damaged
 
     def _without_edge(self, held: _Held) -> Verdict:
         """Return the verdict on a frame without an edge; it has its number, but takes no edge."""
@@ -257,9 +292,9 @@ class Pairing:
         self.counts.edges_missing += 1
         return self._send(self.last_edge, round(held.stamp_usec - self.delay_usec), 0)
 
-    def _send(self, edge: int, time_usec: int, missing: int) -> Verdict:
+    def _send(self, edge: int, time_usec: int, missing: int, damaged: int = 0) -> Verdict:
         self._last_usec = max(time_usec, self._last_usec + 1)
-        return Verdict("send", edge + self._extra, self._last_usec, missing)
+        return Verdict("send", edge + self._extra, self._last_usec, missing, damaged)
 
 
 class LeadIn:

@@ -38,6 +38,7 @@ _NO_STROBE_USEC = 3_000_000
 _LEAD_IN = Verdict("drop", reason="lead_in")
 _EVENTS = (
     ("frames_lost", "frame-missing", "the camera has numbered it"),
+    ("frames_damaged", "frame-missing", "it came damaged"),
     ("triggers_ignored", "frame-missing", "the camera has not numbered it"),
     ("edges_missing", "edge-missing", ""),
     ("untriggered", "untriggered", ""),
@@ -133,6 +134,7 @@ class FrameTrigger:
         """Send the counts; no frame follows."""
         pairing = self._pairing
         pairing.counts.edges_missing += self._edges.unseen(is_over=True)
+        self._tell()
         if pairing.last_edge is not None:
             counts = ", ".join(f"{n} {name}" for name, n in asdict(pairing.counts).items() if n)
             self._answer(
@@ -234,6 +236,24 @@ class FrameTrigger:
                 self._check_strobe()
         self._tell()
         return settled, verdict
+
+    def skip(self, number: int) -> bool:
+        """Note a damaged frame, whose time is vague; return whether it is one of the train.
+
+        Args:
+            number: The camera's own number of it; −1 without one.
+        """
+        with self._lock:
+            now_usec = self._clock.now_usec()
+            if self._train is not None and self._is_before_train(now_usec):
+                return False
+            self._since_usec = now_usec
+            self._pairing.skip(number)
+        return True
+
+    def take_damaged(self) -> int:
+        """Return how many damaged frames came after the last one that has an edge; once."""
+        return self._pairing.take_damaged()
 
     def flush(self) -> Verdict | None:
         """Return the verdict on the frame that is held; no other follows."""

@@ -175,6 +175,46 @@ def test_frames_without_an_edge_are_found(seed, numbered):
     check(train(), frames, taken, 3000)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_frames_without_a_time_take_their_own_edges(seed):
+    """A damaged frame is known by its number alone; others are lost or ignored beside it."""
+    sent, taken = camera(3000, seed, ignored=0.03, lost=0.03, burst=5, jitter=600)
+    chance = random.Random(seed)
+    broken = {frame.edge for frame in sent[1:] if chance.random() < 0.1}
+    pairing, held, done = train(), None, []
+    for frame in sent:
+        if frame.edge in broken:
+            pairing.skip(frame.number)
+            continue
+        settled, verdict = pairing.take(frame.stamp, frame.number)
+        done += [(held, settled)] if settled is not None else []
+        held = frame if verdict.kind == "hold" else None
+        done += [(frame, verdict)] if held is None else []
+    assert held is None
+    assert all(verdict.index == frame.edge for frame, verdict in done)
+    counts, last = pairing.counts, done[-1][0].edge
+    damaged = len([edge for edge in broken if edge < last])
+    assert counts.frames_damaged == sum(verdict.damaged for _, verdict in done) == damaged
+    assert pairing.take_damaged() == len(broken) - damaged
+    assert pairing.take_damaged() == 0
+    assert counts.untriggered == counts.doubtful == 0
+    missing = last + 1 - len(done)
+    assert counts.frames_lost + counts.triggers_ignored + damaged == missing
+    got = {frame.edge for frame in sent}
+    assert counts.frames_lost == len([f for f in taken if f.edge not in got and f.edge < last])
+
+
+def test_damaged_frames_before_a_camera_counts_anew_are_counted_once():
+    pairing = train()
+    play(pairing, [Taken(DELAY, 0, 0)])
+    pairing.skip(1)
+    pairing.restart()
+    pairing.skip(0)
+    ((_, verdict),) = play(pairing, [Taken(DELAY + 9 * PERIOD, 1, 9)])
+    assert (verdict.index, verdict.missing, verdict.damaged) == (9, 8, 2)
+    assert pairing.counts.triggers_ignored == 6
+
+
 def test_a_delay_that_changes_for_good_is_followed():
     frames = [Taken(e * PERIOD + DELAY + (3500 if e >= 50 else 0), e, e) for e in range(800)]
     pairing = train()
