@@ -34,7 +34,7 @@ from mlink_drivers.camera.backend import (
 from mlink_drivers.camera.capture import CaptureThread
 from mlink_drivers.camera.catalog import CameraSettings, camera_generic
 from mlink_drivers.camera.module import CameraModule
-from mlink_drivers.camera.triggered import FrameTrigger
+from mlink_drivers.camera.triggers.triggered import FrameTrigger
 from mlink_drivers.trigger import EdgeRow, Strobe
 from tests.support.fake_context import FakeContext, FakeInput, FakeOutput
 
