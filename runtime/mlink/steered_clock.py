@@ -66,6 +66,10 @@ class Segment(NamedTuple):
         """Return the master time of a reading, in µs."""
         return (reading_ns - self.zero_ns) * self.slope >> SLOPE_BITS
 
+    def uncertainty_at(self, reading_ns: int) -> int:
+        """Return how wrong the master time of a reading may be, in ns."""
+        return self.uncertainty_ns + max(0, reading_ns - self.start_ns) * self.growth_ns // 10**9
+
 
 class SteeredClock:
     """The master timer of a run that another machine leads.
@@ -131,8 +135,7 @@ class SteeredClock:
         if segment is None:
             before_ns = self._words[BEFORE_WORD]
             return -1 if before_ns <= 0 else -(-before_ns // 1000)
-        grown_ns = max(0, reading_ns - segment.start_ns) * segment.growth_ns // 10**9
-        return -(-(segment.uncertainty_ns + grown_ns) // 1000)
+        return -(-segment.uncertainty_at(reading_ns) // 1000)
 
     @property
     def state(self) -> ClockState:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from mlink.closing import ClosesOnExit
 from mlink.engine.remote import Figures, StartAt, Wait
 from mlink.errors import ControlError
-from mlink.network.clocks import boot_id, clock_error_usec, read_clocks
+from mlink.hosts.clocks.system import boot_id, clock_error_usec, read_clocks
 from mlink.network.messages import (
     CONTROL_PORT,
     FEEDBACK_PORT,

@@ -15,7 +15,7 @@ from mlink.closing import ClosesOnExit
 from mlink.engine.remote import Figures, StartAt, Wait
 from mlink.engine.status import RunResult
 from mlink.errors import ControlError, MlinkError
-from mlink.network.clocks import boot_id, clock_error_usec, read_clocks
+from mlink.hosts.clocks.system import boot_id, clock_error_usec, read_clocks
 from mlink.network.messages import (
     CONTROL_PORT,
     FEEDBACK_PORT,

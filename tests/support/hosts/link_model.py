@@ -51,8 +51,9 @@ class LinkModel:
             self.ppm += self.rng.gauss(0, self.wander_ppm) * (ns / S) ** 0.5
 
     def jump(self, ns):
-        """Let the host's clock jump ahead."""
-        self.offset_ns += ns
+        """Let the host's clock jump ahead: the controller was suspended. Below 0: the host was."""
+        self.offset_ns += max(0, ns)
+        self.now_ns -= min(0, ns)
 
     def way(self, share):
         """Return how long one way takes this time."""

@@ -29,6 +29,8 @@ _SIGMAS: Final = 3.3
 """Standard errors in the uncertainty: 99.9 % of a normal distribution."""
 _BEST_OF: Final = 32
 """Windows whose shortest round trip is the path's own; longer ones have waited on their way."""
+_WIDER: Final = 4.0
+"""A measurement whose half round trip is so many times the estimate's bound adds nothing to it."""
 _STEP_EXCHANGES: Final = 3
 """So many contradictions in a row that agree with each other are a step of a clock."""
 
@@ -89,8 +91,7 @@ class ClockEstimate:
         self._at_ns = 0
         """The host's reading for which the filter holds."""
         self._noise = _LEAST_NOISE
-        self._asymmetry = 0.0
-        """Bound of the error by unequal ways, µs: that of each measurement, with its weight."""
+        self._unequal = _UnequalWays(0.0)
         self._doubts: list[Exchange] = []
         """Exchanges in a row that contradict the estimate."""
 
@@ -156,23 +157,24 @@ class ClockEstimate:
             self._begin(found)
             return
         state = self._filter
+        if half_usec > _WIDER * self._bound_usec(found.middle_ns):
+            return  # the path has become slow: it may be wrong by more than the estimate is
         self._advance(found.middle_ns)
         measured = (found.offset_ns - self._base_ns) / 1000
         innovation = measured - state.offset
         noise = self._noise + waited_usec**2
         own = min(innovation**2, 9 * (state.offset_variance + noise)) - state.offset_variance
         self._noise = max(_LEAST_NOISE, self._noise + (own - waited_usec**2 - self._noise) / 16)
-        weight = state.offset_variance / (state.offset_variance + noise)
+        self._unequal.update(state, half_usec, noise)
         state.update(innovation, noise)
         state.rate = max(-_LARGEST_RATE_PPM, min(_LARGEST_RATE_PPM, state.rate))
-        self._asymmetry += weight * (half_usec - self._asymmetry)
 
     def _begin(self, found: Exchange) -> None:
         half_usec = found.round_trip_ns / 2000
         self._base_ns, self._at_ns = found.offset_ns, found.middle_ns
         self._noise = max(_LEAST_NOISE, (half_usec / 4) ** 2)
         self._filter = OffsetRateFilter(0.0, self._noise, _RATE_PRIOR_PPM, 0.0)
-        self._asymmetry = half_usec
+        self._unequal = _UnequalWays(half_usec)
 
     def _advance(self, at_ns: int) -> None:
         """Let the filter hold for a later reading."""
@@ -180,6 +182,7 @@ class ClockEstimate:
         seconds = (at_ns - self._at_ns) / 1e9
         if seconds > 0:
             self._filter.predict(seconds)
+            self._unequal.predict(seconds)
             self._at_ns = at_ns
         # whole µs go into the base: the filter's floats stay small for months
         whole = round(self._filter.offset)
@@ -192,10 +195,13 @@ class ClockEstimate:
         ahead = OffsetRateFilter(state.offset, 0.0, 0.0, 0.0)
         ahead.offset_variance, ahead.rate_variance = state.offset_variance, state.rate_variance
         ahead.covariance = state.covariance
-        ahead.predict(max(0.0, (at_ns - self._at_ns) / 1e9))
-        bound = 1.0 + self._asymmetry + _SIGMAS * math.sqrt(max(0.0, ahead.offset_variance))
+        ahead_s = max(0.0, (at_ns - self._at_ns) / 1e9)
+        ahead.predict(ahead_s)
+        bound = 1.0 + self._unequal.bound_usec(ahead_s)
+        bound += _SIGMAS * math.sqrt(max(0.0, ahead.offset_variance))
         if self._doubts:  # one of the clocks may have jumped: then the error is that jump
-            bound += self._beyond_usec(self._doubts[-1])
+            doubt = self._doubts[-1]
+            bound += self._beyond_usec(doubt) + doubt.round_trip_ns / 1000
         return bound
 
     def _beyond_usec(self, found: Exchange) -> float:
@@ -229,9 +235,39 @@ class ClockEstimate:
         half_usec = quickest.round_trip_ns / 2000
         self._base_ns = quickest.offset_ns
         self._filter.move_to(0.0, max(_LEAST_NOISE, (half_usec / 4) ** 2))
-        self._asymmetry = half_usec
+        self._unequal = _UnequalWays(half_usec)
         self._doubts.clear()
         self._window.clear()
+
+
+class _UnequalWays:
+    """The error that unequal ways make, at worst, µs.
+
+    Each measurement may be wrong by half its round trip, all of them to the same side. The filter
+    is linear: its error is what it would make of these halves, offset and rate.
+    """
+
+    __slots__ = ("_offset", "_rate", "_share")
+
+    def __init__(self, half_usec: float) -> None:
+        self._offset = self._share = half_usec
+        self._rate = 0.0
+
+    def predict(self, seconds: float) -> None:
+        self._offset += self._rate * seconds
+
+    def update(self, state: OffsetRateFilter, half_usec: float, noise: float) -> None:
+        """Follow an update of the filter, before it is made."""
+        total = state.offset_variance + noise
+        beyond = half_usec - self._offset
+        self._offset += state.offset_variance / total * beyond
+        self._rate += state.covariance / total * beyond
+        # without the rate: where the error passes through 0 on its way, this one does not
+        self._share += state.offset_variance / total * (half_usec - self._share)
+
+    def bound_usec(self, seconds: float) -> float:
+        """Return the bound, so long after the filter's time."""
+        return max(abs(self._offset), self._share) + abs(self._rate) * seconds
 
 
 def _agree(one: Exchange, other: Exchange) -> bool:

@@ -165,7 +165,7 @@ class ClockPage(ClosesOnExit):
             # an error that is being removed may also be the estimate's own, which moves back
             uncertainty_ns=min(1 << 61, estimate.uncertainty_ns(start_ns) + off_ns),
             growth_ns=estimate.growth_ns(start_ns),
-            state=self._state(now_ns),
+            state=self.state(now_ns),
         )
         number = self._words[COUNT_WORD]
         words = [int(word) for word in segment]
@@ -175,7 +175,19 @@ class ClockPage(ClosesOnExit):
         self._words[COUNT_WORD] = number + 1
         self.newest = segment
 
-    def _state(self, now_ns: int) -> ClockState:
+    def uncertainty_ns(self, now_ns: int) -> int:
+        """Return how wrong master time may be at a reading near now.
+
+        Before `begin` it is the uncertainty of the estimate.
+        """
+        if self.newest is None:
+            return self._estimate.uncertainty_ns(now_ns)
+        return self.newest.uncertainty_at(now_ns)
+
+    def state(self, now_ns: int) -> ClockState:
+        """Return how the clock follows the controller's."""
+        if not self._estimate.is_known:
+            return ClockState.WAITING
         if now_ns < self._stepped_until_ns:
             return ClockState.STEPPED
         stopped = now_ns - self._estimate.last_ns > STOPPED_NS
