@@ -97,6 +97,22 @@ def present_ports() -> list[PortIdentity]:
     return sorted((_identity(port) for port in list_ports.comports()), key=_address)
 
 
+def absent_port(spec: str) -> str:
+    """Return why a device string means no serial port that is there now; "" if it does.
+
+    A board that is known by its firmware is not asked.
+    """
+    if spec.startswith("/") and not Path(spec).exists():
+        return f"there is no {spec} now"
+    if not spec.startswith("usb:"):
+        return ""
+    try:
+        resolve(spec)
+    except DeviceError as error:
+        return error.message
+    return ""
+
+
 def resolve(spec: str, *, ports: Ports = present_ports, ask: AskFirmware | None = None) -> str:
     """Return the address that a device string means at present.
 

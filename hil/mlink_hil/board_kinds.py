@@ -32,6 +32,8 @@ class BoardKind(NamedTuple):
     where the processor has a USB of its own."""
     i2c_pins: tuple[int, int] = (18, 19)
     """SDA and SCL."""
+    pwm_pins: tuple[int, ...] = (3, 5, 6, 9, 10, 11)
+    """Pins that a timer of the processor can dim, as in the Arduino core's `pins_arduino.h`."""
 
     @property
     def pin_count(self) -> int:
@@ -71,6 +73,18 @@ class BoardKind(NamedTuple):
                 f"pin '{text}' of {self.title} is its serial line (valid: {self.valid_pins})"
             )
         return number
+
+    def wrong_line(self, line: int, *, output: bool, analog: bool) -> str:
+        """Return why a script cannot use a line as it wants to; "" if it can."""
+        if line not in self.user_pins:
+            what = "is its serial line" if line in self.serial_pins else "does not exist"
+            return f"line {line} of {self.title} {what} (valid: {self.valid_pins})"
+        if output and self.is_analog_only(line):
+            return f"line {line} of {self.title} is an analog input and nothing else"
+        if analog and line not in self.pwm_pins:
+            valid = ", ".join(map(str, self.pwm_pins))
+            return f"line {line} of {self.title} has no PWM (valid: {valid})"
+        return ""
 
 
 def _bits(port: str, *bits: int) -> tuple[str, ...]:
@@ -117,6 +131,7 @@ MEGA: Final = BoardKind(
     tuple(range(54, 70)),
     (0, 1),
     (20, 21),
+    (*range(2, 14), 44, 45, 46),
 )
 LEONARDO: Final = BoardKind(
     "leonardo",
@@ -136,6 +151,7 @@ LEONARDO: Final = BoardKind(
     (*range(18, 24), 4, 6, 8, 9, 10, 12),  # A6 to A11 are other names of these
     (),
     (2, 3),
+    (3, 5, 6, 9, 10, 11, 13),
 )
 KINDS: Final = {kind.name: kind for kind in (UNO, NANO, MEGA, LEONARDO)}
 """All kinds of boards by name."""

@@ -13,13 +13,14 @@ from mlink.bench.companions import RunView
 from mlink.devices import DeviceEndpoint, Simulation, TablePart, TableProblem
 from mlink.errors import DeviceError
 from mlink_hil.board_choice import is_board, open_board, scene_endpoint
-from mlink_hil.board_kinds import KINDS, kinds_of
+from mlink_hil.board_kinds import KINDS, kind_of, kinds_of
 from mlink_hil.control.pace import watch_pace
 from mlink_hil.sim.micropython import SPEC as MICROPYTHON
 from mlink_hil.sim.micropython import open_micropython
 from mlink_hil.wiring.layout import left_out
 from mlink_hil.wiring.table import check_table, read_parts
 from mlink_hil.wiring.together import open_wired, simulate
+from mlink_hil.wiring.trial import try_models
 
 
 class VirtualDevices:
@@ -33,7 +34,8 @@ class VirtualDevices:
     protocol), `clock_ppm=200` (error of the board's crystal; positive is fast), and
     `phase_usec=3000` (for how long its firmware has run when the simulation begins).
 
-    Implements DeviceProvider, DeviceWatcher, and TableProvider and TableDescriber for `[virtual]`.
+    Implements DeviceProvider, DeviceWatcher, DeviceTrial, and TableProvider and TableDescriber for
+    `[virtual]`.
     """
 
     known = (*(f"virtual:{kind}" for kind in KINDS), "virtual:scene", MICROPYTHON)
@@ -77,6 +79,27 @@ class VirtualDevices:
             bench_dir: Folder that paths in the table are relative to.
         """
         return [TableProblem(*each) for each in check_table(table, devices, bench_dir)]
+
+    def try_table(
+        self, table: Mapping[str, Any], *, specs: Mapping[str, str], bench_dir: Path
+    ) -> list[TableProblem]:
+        """Return why models of a `[virtual]` table cannot be made; runs their code.
+
+        Args:
+            table: The parts by name, already checked.
+            specs: Device strings of this scheme that the run uses, by name.
+            bench_dir: Folder that paths in the table are relative to.
+        """
+        parts, boards = read_parts(table), kinds_of(specs)
+        absent = left_out(parts, boards, [name for name in specs if name not in boards])
+        return try_models(
+            {name: part for name, part in parts.items() if name not in absent}, bench_dir
+        )
+
+    def wrong_line(self, spec: str, line: int, *, output: bool, analog: bool) -> str:
+        """Return why a script cannot use a line of a simulated board as it wants to."""
+        kind = kind_of(spec)
+        return kind.wrong_line(line, output=output, analog=analog) if kind else ""
 
     def describe_table(
         self, table: Mapping[str, Any], *, specs: Mapping[str, str]

@@ -284,6 +284,34 @@ class TableDescriber(Protocol):
         """Return the parts in a checked table; `specs` as for `open_together`."""
 
 
+@runtime_checkable
+class DeviceTrial(Protocol):
+    """A provider that can say without a run what cannot work, for `mlink check`."""
+
+    def try_table(
+        self, table: Mapping[str, Any], *, specs: Mapping[str, str], bench_dir: Path
+    ) -> list[TableProblem]:
+        """Return what is wrong with the code that a checked table names, and a run would load.
+
+        The code is a user's: it is loaded in a process of its own, with a limit of its time.
+
+        Args:
+            table: The table, in which `check_table` found no problem.
+            specs: The devices of this run and scheme: key → device string.
+            bench_dir: Folder of the bench file; relative paths start there.
+        """
+
+    def wrong_line(self, spec: str, line: int, *, output: bool, analog: bool) -> str:
+        """Return why a script cannot use a line of a device; "" if it can, or nothing is known.
+
+        Args:
+            spec: The device string.
+            line: Number of the line.
+            output: Whether it becomes an output; else an input.
+            analog: Whether values of PWM are written to it.
+        """
+
+
 class FoundDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A device of this machine, as a function of the group `mlink.discovery` has found it.
 

@@ -147,6 +147,9 @@ class ModuleType:
     wrong_device: Callable[[Any, str], tuple[str, str]] | None = None
     """Returns for (settings, device string or "") what `mlink check` has to refuse and the remedy;
     ("", "") if the module can open such a device. It opens nothing."""
+    absent_device: Callable[[str], str] | None = None
+    """Returns why a device string means no device that is there now, for a warning of `mlink
+    check`; "" if it does. It asks no device."""
     requests: Callable[[Any, str], tuple[Request, ...]] | None = None
     """Returns what a module with (settings, name) asks of others."""
     grant: Callable[[Any, str, Any], list[str]] | None = None

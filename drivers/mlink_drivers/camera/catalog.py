@@ -6,6 +6,7 @@ It is imported wherever module types are listed, so it must not import OpenCV or
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal
 
 from mlink.errors import DeviceError
@@ -182,6 +183,24 @@ def what_is_wrong(settings: CameraSettings, device: str) -> tuple[str, str]:
     return "", ""
 
 
+def absent_camera(device: str) -> str:
+    """Return why a device string means no camera or file that is there now; "" if it does."""
+    scheme, _, rest = device.partition(":")
+    if scheme in ("file", "images"):
+        path = rest.partition("?")[0]
+        return "" if Path(path).exists() else f"there is no {path}"
+    if device.startswith("/"):
+        return "" if Path(device).exists() else f"there is no {device} now"
+    if scheme == "usb":
+        from mlink_drivers.camera.v4l2.identity import find_camera
+
+        try:
+            find_camera(device)
+        except DeviceError as error:
+            return error.message
+    return ""
+
+
 def why_not_virtual(settings: CameraSettings, device: str) -> str:
     """Return why a camera cannot run in virtual time; "" if it can.
 
@@ -246,5 +265,6 @@ camera_generic = ModuleType(
     requests=_requests,
     uses_device=True,
     wrong_device=what_is_wrong,
+    absent_device=absent_camera,
     virtual_time=why_not_virtual,
 )

@@ -132,6 +132,12 @@ def _sentence(figures: Mapping[str, float | str]) -> str:
     return f"{text}, {late} from the sending to the port" if late else text
 
 
+def _absent(device: str) -> str:
+    from mlink_drivers.identity import absent_port  # it loads pyserial and PyUSB
+
+    return absent_port(device)
+
+
 firmata_io = ModuleType(
     id="firmata-io",
     title="Firmata IO",
@@ -146,5 +152,6 @@ firmata_io = ModuleType(
     sentence=_sentence,
     uses_device=True,
     one_per_device=True,
+    absent_device=_absent,
     virtual_time=True,
 )

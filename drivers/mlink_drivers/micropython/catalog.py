@@ -58,6 +58,12 @@ def _real_board(_settings: WorkbenchSettings, _device: str) -> str:
     return "runs a program on a real board, which has a clock of its own"
 
 
+def _absent(device: str) -> str:
+    from mlink_drivers.identity import absent_port  # it loads pyserial and PyUSB
+
+    return absent_port(device)
+
+
 upy_workbench = ModuleType(
     id="upy-workbench",
     title="MicroPython Workbench",
@@ -67,5 +73,6 @@ upy_workbench = ModuleType(
     implementation="mlink_drivers.micropython.module:WorkbenchModule",
     ports=_ports,
     uses_device=True,
+    absent_device=_absent,
     virtual_time=_real_board,
 )

@@ -115,7 +115,7 @@ def lay_out(
                 layout.circuit.boards.append(plan)
                 _add_wires(name, part, places, nets, layout.circuit.delays)
             case Model():
-                layout.circuit.models.append(_model(name, part, bench_dir))
+                layout.circuit.models.append(model_plan(name, part, bench_dir))
                 _add_wires(name, part, places, nets, layout.circuit.delays)
             case Wire():
                 lines = [parse_line(end, boards) for end in part.ends]
@@ -220,7 +220,8 @@ def _merged(nets: list[list[End]]) -> list[list[End]]:
     return merged
 
 
-def _model(name: str, part: Model, bench_dir: Path) -> ModelPlan:
+def model_plan(name: str, part: Model, bench_dir: Path) -> ModelPlan:
+    """Return the plan of a device under test that is a Python class."""
     file, _, class_name = part.source.partition(":")
     path = str((bench_dir / file).resolve())
     return ModelPlan(

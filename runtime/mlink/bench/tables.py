@@ -14,7 +14,13 @@ from typing import Any, Protocol
 from mlink.bench.bench import Bench
 from mlink.bench.file import Problem, Problems, Table, shown
 from mlink.catalog import bench_table, bench_table_names, device_provider, device_schemes
-from mlink.devices import TableDescriber, TablePart, TableProvider
+from mlink.devices import (
+    DeviceProvider,
+    DeviceTrial,
+    TableDescriber,
+    TablePart,
+    TableProvider,
+)
 from mlink.errors import DeviceError, MlinkError
 
 
@@ -79,6 +85,24 @@ def check_tables(
             continue
         for problem in provider.check_table(table, devices=devices, bench_dir=bench_dir):
             problems.add(*problem)
+
+
+def try_tables(bench: Bench) -> list[Problem]:
+    """Return what is wrong with the code that a checked bench's tables name; it is loaded."""
+    problems: list[Problem] = []
+    for scheme, table in bench.tables.items():
+        provider = device_provider(scheme)
+        if isinstance(provider, DeviceTrial):
+            specs = of_scheme(bench.used_devices(), scheme)
+            found = provider.try_table(table, specs=specs, bench_dir=bench.dir)
+            problems += [Problem(*each) for each in found]
+    return problems
+
+
+def provider_of(spec: str) -> DeviceProvider | None:
+    """Return the provider of a device string; None where it is its own address."""
+    scheme = scheme_of(spec)
+    return device_provider(scheme) if ":" in spec and scheme in device_schemes() else None
 
 
 def describe_tables(bench: Bench) -> dict[str, list[TablePart]]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from mlink.bench.file import Problems, bench_path, read_toml
 from mlink.bench.record_all import unrecorded
+from mlink.bench.tables import provider_of, try_tables
 from mlink.cli.options import AsJson, BenchHere, DevicesFile, KindOfTime, Overrides
 from mlink.cli.terminal.output import ExitCode, counted, plain_table, print_json, table_console
+from mlink.devices import DeviceTrial
+from mlink.errors import Problem
 from mlink.module import Category
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from mlink.bench import Bench, ModuleConfig
+    from mlink.cli.check_scripts import Handle
     from mlink.devices import TablePart
 
 
@@ -27,35 +34,109 @@ def check(
     json: AsJson = False,
 ) -> None:
     """List the errors of a bench, or its modules and streams; load the code of its modules."""
+    from mlink.errors import BenchError
+
+    found = examine(bench, devices=devices, overrides=overrides or (), time=time)
+    if json:
+        print_json(
+            {
+                "problems": found.problems,
+                "warnings": [line for line, warns in found.lines if warns],
+                "unrecorded": found.unrecorded,
+            }
+        )
+    elif found.problems:
+        listed = Problems(bench_path(bench))
+        listed.add_all(found.problems)
+        only = found.problems[0] if len(found.problems) == 1 else None
+        if only is not None and not only.where:
+            raise BenchError(only.what, remedy=only.remedy)
+        raise listed.as_error()
+    elif found.bench is not None:
+        _print(found.bench, found.lines, found.unrecorded)
+    if found.problems:
+        raise typer.Exit(ExitCode.WRONG_INPUT)
+
+
+@dataclass
+class Examined:
+    """What is wrong with a bench, and what may be."""
+
+    bench: Bench | None = None
+    """None where it cannot be loaded."""
+    problems: list[Problem] = field(default_factory=list)
+    lines: list[tuple[str, bool]] = field(default_factory=list)
+    """Each with whether it is a warning."""
+    unrecorded: list[str] = field(default_factory=list)
+
+
+def examine(
+    path: Path,
+    *,
+    devices: Path | None = None,
+    overrides: Sequence[str] = (),
+    time: Literal["real", "virtual"] | None = None,
+) -> Examined:
+    """Find all that is wrong with a bench at once, without a run; arguments as `load_bench`."""
     from mlink.bench import load_bench
-    from mlink.cli.check_scripts import script_lines
+    from mlink.cli.check_scripts import look_into, scripts_in, scripts_of
     from mlink.cli.check_videos import video_lines
     from mlink.engine.virtual_time.costs import costs_of
-    from mlink.errors import BenchError, Problem
+    from mlink.errors import BenchError, MlinkError
 
-    problems: list[Problem] = []
-    lines: list[tuple[str, bool]] = []
-    missing: list[str] = []
+    found = Examined()
     try:
-        checked = load_bench(bench, devices=devices, overrides=overrides or (), time=time)
-        for module in checked.modules.values():
-            module.type.load()
-        if checked.time == "virtual":
-            costs_of(checked)
-        lines += [*script_lines(checked), *device_lines(checked), *video_lines(checked)]
-        missing += [f"{name}.{port.id}" for name, port in unrecorded(checked.modules)]
+        bench = found.bench = load_bench(path, devices=devices, overrides=overrides, time=time)
+        scripts = scripts_of(bench)
     except BenchError as error:
-        if not json:
-            raise
-        problems += error.problems or [Problem("", error.message, error.remedy)]
-    if json:
-        warnings = [line for line, warns in lines if warns]
-        found = {"problems": problems, "warnings": warnings, "unrecorded": missing}
-        print_json(found)
-        if problems:
-            raise typer.Exit(ExitCode.WRONG_INPUT)
-        return
-    _print(checked, lines, missing)
+        found.problems += error.problems or [Problem("", error.message, error.remedy)]
+        try:
+            file = bench_path(path)
+            scripts = scripts_in(read_toml(file), file.parent)
+        except BenchError:
+            return found
+    looked = [look_into(script) for script in scripts]
+    found.problems += [problem for each in looked for problem in each.problems]
+    found.lines += [(line, True) for each in looked for line in each.warnings]
+    if found.bench is None:
+        return found
+    for module in bench.modules.values():
+        try:
+            module.type.load()
+        except MlinkError as error:
+            place = f"[modules.{module.name}]"
+            found.problems.append(Problem(place, error.message, error.remedy))
+    try:
+        if bench.time == "virtual":
+            costs_of(bench)
+    except BenchError as error:
+        found.problems += error.problems or [Problem("", error.message, error.remedy)]
+    found.problems += try_tables(bench)
+    for script, each in zip(scripts, looked, strict=True):
+        found.lines += line_lines(bench, script.module, each.handles)
+    found.lines += [*device_lines(bench), *video_lines(bench)]
+    found.unrecorded += [f"{name}.{port.id}" for name, port in unrecorded(bench.modules)]
+    return found
+
+
+def line_lines(bench: Bench, script: str, handles: list[Handle]) -> list[tuple[str, bool]]:
+    """Return a warning for each line that a script commands, and that its board has not."""
+    lines: list[tuple[str, bool]] = []
+    for handle in handles:
+        for module in bench.modules.values():
+            sources = {(each.source_module, each.source_port) for each in module.connections}
+            if (script, handle.port) not in sources or module.device is None:
+                continue
+            spec = bench.device_spec(module.device)
+            provider = provider_of(spec)
+            servo = handle.line in getattr(module.settings, "servo_lines", ())
+            if isinstance(provider, DeviceTrial) and (
+                why := provider.wrong_line(
+                    spec, handle.line, output=handle.output, analog=handle.analog and not servo
+                )
+            ):
+                lines.append((f"{handle.place}: {why}", True))
+    return lines
 
 
 def _print(bench: Bench, lines: list[tuple[str, bool]], missing: list[str]) -> None:
@@ -86,19 +167,19 @@ def _print(bench: Bench, lines: list[tuple[str, bool]], missing: list[str]) -> N
 
 
 def device_lines(bench: Bench) -> list[tuple[str, bool]]:
-    """Return a warning for each device file that is not there, or that two modules open."""
-    users: dict[str, list[str]] = {}
+    """Return a warning for each device that is not there, or that two modules open."""
+    users: dict[str, list[ModuleConfig]] = {}
     for module in bench.modules.values():
         if module.device is not None and module.type.category is Category.DEVICE:
-            users.setdefault(bench.device_spec(module.device), []).append(module.name)
+            users.setdefault(bench.device_spec(module.device), []).append(module)
     lines: list[tuple[str, bool]] = []
-    for spec, names in users.items():
-        if not spec.startswith("/"):
-            continue
-        if not Path(spec.partition("?")[0]).exists():
-            lines.append((f"{names[0]}: there is no {spec} now (mlink devices lists them)", True))
-        if len(names) > 1:
-            lines.append((f"{' and '.join(names)} use the same device, {spec}", True))
+    for spec, modules in users.items():
+        absent = modules[0].type.absent_device
+        if absent is not None and (why := absent(spec)):
+            lines.append((f"{modules[0].name}: {why} (mlink devices lists them)", True))
+        if len(modules) > 1 and spec.startswith("/"):
+            names = " and ".join(module.name for module in modules)
+            lines.append((f"{names} use the same device, {spec}", True))
     return lines
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mlink.errors import DeviceError
+import msgspec
+
+from mlink.errors import DeviceError, MlinkError
 from mlink_hil.dut import Dut, I2cDevice, Moment
 from mlink_hil.sim.boards.board import BoardCrashed
 from mlink_hil.sim.boards.i2c import I2cEnd
@@ -66,6 +69,11 @@ class Model:
                 f"'{plan.name}': {plan.file} has no class {plan.class_name} that is a Dut",
                 remedy="Write: from mlink_hil.dut import Dut; class Lamp(Dut): …",
             )
+        if isinstance(found.pins, str):
+            raise DeviceError(
+                f"'{plan.name}': pins of {plan.class_name} is a text, not a tuple of names",
+                remedy=f'Write pins = ("{found.pins}",).',
+            )
         if unknown := sorted(set(plan.pins) - set(found.pins)):
             raise DeviceError(
                 f"'{plan.name}': {plan.class_name} has no pin {', '.join(unknown)}",
@@ -87,8 +95,8 @@ class Model:
         """Wire a pin to an analog line."""
         self._analog.setdefault(pin, []).append(put)
 
-    def connect_i2c(self, node: Node) -> I2cEnd:
-        """Return its end on the I2C bus of a board.
+    def _i2c_device(self) -> tuple[I2cDevice, int]:
+        """Return it as a device on the I2C bus, and its address there.
 
         Raises:
             DeviceError: The class is none of an I2C device, or its address is not valid.
@@ -105,6 +113,15 @@ class Model:
                 f"'{plan.name}': the I2C address {address:#04x} is not in 0x08 to 0x77",
                 remedy=f"Set address in [virtual.{plan.name}] or in the class {plan.class_name}.",
             )
+        return dut, address
+
+    def connect_i2c(self, node: Node) -> I2cEnd:
+        """Return its end on the I2C bus of a board.
+
+        Raises:
+            DeviceError: The class is none of an I2C device, or its address is not valid.
+        """
+        dut, address = self._i2c_device()
 
         def now_usec() -> float:
             cycle = node.common(node.board.cycle)
@@ -212,6 +229,24 @@ class Model:
             raise BoardCrashed(f"the model '{self.name}' failed at {where}: {what}") from error
 
 
+def try_models(plans: Sequence[ModelPlan]) -> list[tuple[str, str, str]]:
+    """Make each model as a run would; return (name, what is wrong, what to do) of those that fail.
+
+    It runs the users' code.
+    """
+    wrong = []
+    for plan in plans:
+        try:
+            model = Model(plan, CommonClock())
+            if plan.i2c:
+                model._i2c_device()
+        except MlinkError as error:
+            wrong.append((plan.name, error.message, error.remedy))
+        except BoardCrashed as error:
+            wrong.append((plan.name, str(error), ""))
+    return wrong
+
+
 def _load(file: Path, name: str) -> ModuleType:
     """Import the user's file by its path; it can import the files beside it."""
     spec = importlib.util.spec_from_file_location(f"mlink_model_{name}", file)
@@ -224,3 +259,16 @@ def _load(file: Path, name: str) -> ModuleType:
     except Exception as error:
         raise DeviceError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
     return module
+
+
+def main() -> None:
+    """Read plans from stdin, try them, and write what is wrong to stdout, both as JSON."""
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what the users' code prints is no answer
+    plans = msgspec.json.decode(sys.stdin.buffer.read(), type=list[ModelPlan])
+    with os.fdopen(answer, "wb") as file:
+        file.write(msgspec.json.encode(try_models(plans)))
+
+
+if __name__ == "__main__":
+    main()

@@ -337,7 +337,7 @@ def test_an_error_in_a_model_is_reported_with_its_line(tmp_path):
     [
         ("1 +", "cannot be imported: SyntaxError"),
         ("class Lamp: pass", "no class Lamp that is a Dut"),
-        (LAMP.replace('"button", ', ""), "no pin button"),
+        (LAMP.replace('("button", "light")', '("light",)'), "no pin button"),
     ],
 )
 def test_a_file_without_a_usable_model_is_refused(text, message, tmp_path):

@@ -70,10 +70,23 @@ ends = ["uno.6", "uno.10"]
 """
 
 
+MODELS = """
+from mlink_hil.dut import Dut, I2cDevice
+
+
+class Heater(Dut):
+    pins = ("on", "sense")
+
+
+class Thermometer(I2cDevice):
+    pass
+"""
+
+
 def write_bench(folder: Path, text: str) -> Path:
     (folder / "wave.csv").write_text("sec,volts\n0,1\n1,2\n")
     (folder / "dut.hex").write_text(":00000001FF\n")
-    (folder / "heater.py").write_text("")
+    (folder / "heater.py").write_text(MODELS)
     path = folder / "bench.toml"
     path.write_text(HEAD + text)
     return path
