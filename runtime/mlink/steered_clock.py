@@ -26,6 +26,8 @@ FIRST_WORD: Final = 2
 """Word with the number of the first segment of the run; −1 before the run's zero is known."""
 BEFORE_WORD: Final = 3
 """Word with the uncertainty in ns before the run's zero is known; 0 without an exchange."""
+NOTE_WORDS: Final = (4, 5, 6, 7)
+"""Words of `ClockNotes`."""
 SLOPE_BITS: Final = 36
 """Fractional bits of a slope: 0.015 ppm, and master times of days stay small integers."""
 _RECHECK_NS: Final = 1_000_000
@@ -66,9 +68,25 @@ class Segment(NamedTuple):
         """Return the master time of a reading, in µs."""
         return (reading_ns - self.zero_ns) * self.slope >> SLOPE_BITS
 
+    @property
+    def rate_ppm(self) -> float:
+        """How much faster master time runs than the host's clock, with what is being corrected."""
+        return (self.slope * 1000 / (1 << SLOPE_BITS) - 1) * 1e6
+
     def uncertainty_at(self, reading_ns: int) -> int:
         """Return how wrong the master time of a reading may be, in ns."""
         return self.uncertainty_ns + max(0, reading_ns - self.start_ns) * self.growth_ns // 10**9
+
+
+class ClockNotes(NamedTuple):
+    """How the exchanges of clocks stand."""
+
+    round_trip_ns: int
+    """Of the quickest of the last exchanges."""
+    exchanges: int
+    lost: int
+    steps: int
+    """Jumps of one of both clocks."""
 
 
 class SteeredClock:
@@ -147,6 +165,11 @@ class SteeredClock:
         if reading_ns - segment.until_ns > _WRITER_GONE_NS:
             return ClockState.HOLDING
         return ClockState(segment.state)
+
+    @property
+    def notes(self) -> ClockNotes:
+        """How the exchanges of clocks stand."""
+        return ClockNotes(*(self._words[at] for at in NOTE_WORDS))
 
     def segment_at(self, reading_ns: int) -> Segment | None:
         """Return the segment that holds at a reading; None before the start of the run.

@@ -17,9 +17,11 @@ from mlink import __version__
 from mlink.bench import Bench
 from mlink.devices import DeviceEndpoint
 from mlink.engine.account.gaps import GapLog
+from mlink.engine.account.host_clock import HostClockAccount
 from mlink.engine.options import RunOptions
 from mlink.engine.status import RunResult, RunStatus
 from mlink.errors import StorageError
+from mlink.steered_clock import SteeredClock
 from mlink.storage.account import ACCOUNT, DATASETS, UNLISTED, Recorded, recorded_by, unlisted
 from mlink.storage.edl import Author, Collection, create_collection
 from mlink.storage.failures import storage_errors
@@ -65,6 +67,7 @@ class Recording:
         if not self._is_repeatable:
             self._name = name
         self._gaps = GapLog()
+        self._host_clock: HostClockAccount | None = None
         self._priorities: dict[str, str] = {}
         self._handler_times: dict[str, dict[str, Cost]] = {}
         self._devices: dict[str, dict[str, object]] = {}
@@ -159,12 +162,13 @@ class Recording:
             StorageError: The manifest cannot be written.
         """
         self._end_log()
+        host_clock = {} if self._host_clock is None else {"host_clock": self._host_clock.close()}
         reason = "; ".join(str(failure) for failure in result.failures)
         try:
             self._collection.save(
                 success=result.success,
                 failure_reason=reason,
-                attributes=self._attributes(result),
+                attributes={**self._attributes(result), **host_clock},
             )
         except OSError as error:
             raise StorageError(
@@ -238,8 +242,16 @@ class Recording:
             name: {"device": each.spec, **each.properties} for name, each in devices.items()
         }
 
+    def follow(self, clock: SteeredClock) -> None:
+        """Record how sure the times of this host are, which another machine leads."""
+        self._host_clock = HostClockAccount(
+            clock, self.path, self._collection.collection_id, datetime.now().astimezone()
+        )
+
     def watch(self, status: RunStatus) -> None:
         """Compare the counts of a snapshot with the last one, to list losses by time."""
+        if self._host_clock is not None:
+            self._host_clock.look()
         self._gaps.watch(status.streams, status.elapsed_s)
 
     @property

@@ -33,6 +33,7 @@ from mlink.engine.streams import Streams
 from mlink.engine.workers import WorkerHandle
 from mlink.module import Category
 from mlink.refusals import text_of
+from mlink.steered_clock import SteeredClock
 from mlink.tap.catalog import VIEW_NAME
 
 _STATUS_PERIOD_S = 0.25
@@ -146,8 +147,10 @@ class Reporter:
         self._observer.on_status(self._status)
 
     def start_clock(self, clock: Clock) -> None:
-        """Start master time: `clock` is the master timer."""
+        """Start master time: `clock` is the master timer; a steered one is recorded too."""
         self._clock = clock
+        if self.recording is not None and isinstance(clock, SteeredClock):
+            self.recording.follow(clock)
 
     def stop_clock(self) -> None:
         """Fix the run's length; draining does not count."""

@@ -1,13 +1,12 @@
-"""A host's end of clock exchanges: asks, estimates, steers its clock, keeps the account."""
+"""A host's end of clock exchanges: asks, estimates, steers its clock."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from mlink.closing import ClosesOnExit
 from mlink.errors import HostError, MlinkError
@@ -15,49 +14,19 @@ from mlink.hosts.clocks.estimate import STOPPED_NS, ClockEstimate, Step
 from mlink.hosts.clocks.page import ClockPage
 from mlink.hosts.clocks.system import clock_error_usec, read_clocks
 from mlink.hosts.clocks.wire import Address, ClockSocket, Kind, Now, Packet, Signer
-from mlink.steered_clock import ClockState
+from mlink.steered_clock import ClockNotes, ClockState
 
 ASK_NS: Final = 125_000_000
 """Interval of exchanges."""
 _FIRST_ASK_NS: Final = 20_000_000
 _FIRST_EXCHANGES: Final = 100
 """Exchanges that follow each other soon: then the rate is known well enough to start."""
-_ROW_NS: Final = 1_000_000_000
-_MOST_ROWS: Final = 4096
 _WAIT_S: Final = 0.05
 _AT_ONCE: Final = 16
 _MOST_OPEN: Final = 64
 _JOIN_S: Final = 5.0
 
 log = logging.getLogger("mlink.hosts")
-
-
-class ClockRow(NamedTuple):
-    """How a host's clock stood at one moment: a row of the recorded account."""
-
-    master_usec: int
-    """−1 before the start of the run."""
-    offset_usec: float
-    """Controller's − host's CLOCK_MONOTONIC."""
-    rate_ppm: float
-    """How much faster the controller's clock runs."""
-    uncertainty_usec: float
-    """How wrong master time may be on this host; −1 while that is not known."""
-    round_trip_usec: float
-    """Of the quickest exchange of the last window."""
-    exchanges: int
-    lost: int
-    """Questions without an answer."""
-    refused: int
-    """Packets of nobody, and exchanges whose readings cannot be true."""
-    steps: int
-    """Jumps of one of both clocks."""
-    state: str
-    system_differs_usec: float
-    """By how much the system clocks (chrony, PTP) contradict the exchanges; a check only. NaN while
-    nothing synchronises one of them."""
-    system_error_usec: float
-    """How wrong that difference may be."""
 
 
 class HostClock(ClosesOnExit):
@@ -95,14 +64,13 @@ class HostClock(ClosesOnExit):
         self._asked: dict[int, int] = {}
         """Open questions: number → reading when it was sent."""
         self._number = 0
-        self._next_ask_ns = self._next_row_ns = 0
+        self._next_ask_ns = 0
         self._lost = self._refused = 0
         self._steps_seen = 0
         self._stopped = False
-        self._system: tuple[float, float] = (float("nan"), 0.0)
-        self._rows: deque[ClockRow] = deque(maxlen=_MOST_ROWS)
-        self.rows_lost = 0
-        """Rows that nobody took in time."""
+        self._system: tuple[float, float] | None = None
+        """By how much the system clocks contradict the exchanges, and how wrong that may be, µs; a
+        check only. None while nothing synchronises one of them."""
         self._largest_usec = 0.0
         self._thread = threading.Thread(target=self._run, name="host clock", daemon=True)
 
@@ -156,30 +124,24 @@ class HostClock(ClosesOnExit):
     def figures(self) -> Mapping[str, float | str]:
         """Return how the clock stands, for `mlink hosts`, the summary and the recording."""
         with self._lock:
-            row, largest_usec = self._row(self._now_ns()), self._largest_usec
-        found: dict[str, float | str] = {
-            "clock_state": row.state,
-            "clock_offset_usec": row.offset_usec,
-            "clock_rate_ppm": row.rate_ppm,
-            "clock_uncertainty_usec": row.uncertainty_usec,
-            "clock_largest_uncertainty_usec": largest_usec,  # since the start of the run
-            "clock_round_trip_usec": row.round_trip_usec,
-            "clock_exchanges": row.exchanges,
-            "clock_exchanges_lost": row.lost,
-            "clock_packets_refused": row.refused,
-            "clock_steps": row.steps,
-        }
-        if row.system_differs_usec == row.system_differs_usec:  # not NaN
-            found["system_clocks_differ_usec"] = row.system_differs_usec
-            found["system_clocks_error_usec"] = row.system_error_usec
+            now_ns, estimate, page = self._now_ns(), self.estimate, self._page
+            uncertain_usec = page.uncertainty_ns(now_ns) / 1000 if self.is_known else -1.0
+            found: dict[str, float | str] = {
+                "clock_state": page.state(now_ns).name.lower(),
+                "clock_offset_usec": estimate.offset_ns(now_ns) / 1000,
+                "clock_rate_ppm": round(estimate.rate_ppm, 4),
+                "clock_uncertainty_usec": uncertain_usec,
+                "clock_largest_uncertainty_usec": self._largest_usec,  # since the run's start
+                "clock_round_trip_usec": estimate.round_trip_ns / 1000,
+                "clock_exchanges": estimate.exchanges,
+                "clock_exchanges_lost": self._lost,
+                "clock_packets_refused": self._refused + estimate.refused,
+                "clock_steps": estimate.step_count,
+            }
+        if self._system is not None:
+            found["system_clocks_differ_usec"] = round(self._system[0], 1)
+            found["system_clocks_error_usec"] = round(self._system[1], 1)
         return found
-
-    def take_rows(self) -> list[ClockRow]:
-        """Return the rows of the account since the last call, one a second."""
-        with self._lock:
-            rows = list(self._rows)
-            self._rows.clear()
-        return rows
 
     @property
     def steps(self) -> list[Step]:
@@ -213,7 +175,7 @@ class HostClock(ClosesOnExit):
         return max(0.0, min(_WAIT_S, (due_ns - self._now_ns()) / 1e9))
 
     def serve(self) -> None:
-        """Do once what is due: take arrivals, ask, steer, keep a row. The thread calls it."""
+        """Do once what is due: take arrivals, ask, steer. The thread calls it."""
         for _ in range(_AT_ONCE):
             arrival = self._socket.receive()
             if arrival is None:
@@ -233,9 +195,13 @@ class HostClock(ClosesOnExit):
             if self._page.newest is not None:
                 uncertain_usec = self._page.uncertainty_ns(now_ns) / 1000
                 self._largest_usec = max(self._largest_usec, uncertain_usec)
-            if now_ns >= self._next_row_ns:
-                self._next_row_ns = now_ns + _ROW_NS
-                self._keep_row(now_ns)
+            estimate = self.estimate
+            self._page.note(
+                ClockNotes(
+                    estimate.round_trip_ns, estimate.exchanges, self._lost, estimate.step_count
+                )
+            )
+        self._report_stop(self._page.state(now_ns))
 
     def _ask(self, peer: Address) -> None:
         hurried = self.estimate.exchanges < _FIRST_EXCHANGES
@@ -265,7 +231,7 @@ class HostClock(ClosesOnExit):
     def _check_system(self, packet: Packet) -> None:
         own_usec = clock_error_usec()
         if packet.system_error_ns < 0 or own_usec is None or not self.estimate.is_known:
-            self._system = (float("nan"), 0.0)
+            self._system = None
             return
         by_system_ns = read_clocks().offset_ns - packet.system_ns
         differs_ns = by_system_ns - self.estimate.offset_ns(self._now_ns())
@@ -284,38 +250,15 @@ class HostClock(ClosesOnExit):
             1.0 if size_s > 0 else 2 * abs(size_s) + 5,
         )
 
-    # the account --------------------------------------------------------------------------
-
-    def _keep_row(self, now_ns: int) -> None:
-        row = self._row(now_ns)
-        self.rows_lost += len(self._rows) == _MOST_ROWS
-        self._rows.append(row)
-        stopped = row.state == ClockState.HOLDING.name.lower()
+    def _report_stop(self, state: ClockState) -> None:
+        stopped = state is ClockState.HOLDING
         if stopped and not self._stopped:
             log.warning(
                 "the controller's clock has not answered for %g s: this host goes on at the last "
                 "rate (%+.2f ppm), and its times grow uncertain",
                 STOPPED_NS / 1e9,
-                row.rate_ppm,
+                self.estimate.rate_ppm,
             )
         elif self._stopped and not stopped:
             log.warning("the controller's clock answers again")
         self._stopped = stopped
-
-    def _row(self, now_ns: int) -> ClockRow:
-        estimate, page = self.estimate, self._page
-        known = estimate.is_known
-        return ClockRow(
-            master_usec=-1 if page.newest is None else page.newest.usec(now_ns),
-            offset_usec=estimate.offset_ns(now_ns) / 1000,
-            rate_ppm=round(estimate.rate_ppm, 4),
-            uncertainty_usec=page.uncertainty_ns(now_ns) / 1000 if known else -1.0,
-            round_trip_usec=estimate.round_trip_ns / 1000,
-            exchanges=estimate.exchanges,
-            lost=self._lost,
-            refused=self._refused + estimate.refused,
-            steps=estimate.step_count,
-            state=page.state(now_ns).name.lower(),
-            system_differs_usec=round(self._system[0], 1),
-            system_error_usec=round(self._system[1], 1),
-        )

@@ -20,12 +20,14 @@ from mlink.steered_clock import (
     BEFORE_WORD,
     COUNT_WORD,
     FIRST_WORD,
+    NOTE_WORDS,
     PAGE_BYTES,
     PAGE_HEADER_WORDS,
     PAGE_MAGIC,
     PAGE_SEGMENTS,
     SEGMENT_WORDS,
     SLOPE_BITS,
+    ClockNotes,
     ClockState,
     Segment,
     check_word,
@@ -103,6 +105,11 @@ class ClockPage(ClosesOnExit):
         zero_ns = now_ns - _ceil_div(self._target(now_ns), slope)
         self._write(now_ns, zero_ns, slope, now_ns)
         self._words[FIRST_WORD] = 0
+
+    def note(self, notes: ClockNotes) -> None:
+        """Let readers know how the exchanges stand."""
+        for at, count in zip(NOTE_WORDS, notes, strict=True):
+            self._words[at] = count
 
     def steer(self, now_ns: int) -> None:
         """Write the next piece when it is due; call about every 50 ms, also before `begin`."""
