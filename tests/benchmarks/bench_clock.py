@@ -34,7 +34,7 @@ def steered() -> tuple[ClockPage, Clock]:
 def main() -> None:
     """Compare both in turns, so that a busy machine disturbs both alike."""
     assert __doc__ is not None
-    options = arguments(__doc__, seconds=0.02, rounds=25).parse_args()
+    options = arguments(__doc__, seconds=0.02, rounds=60).parse_args()
     page, led = steered()
     clocks: dict[str, Clock] = {"master": MasterClock(time.monotonic_ns() - 10**9), "led": led}
     count = round(options.seconds * 1e9 / CALL_NS)
