@@ -26,7 +26,14 @@ def member(
     first: Keyring, folder: Path, host: str, role: Literal["controller", "agent"] = "agent"
 ) -> Keyring:
     """Return the keys of another host of a lab."""
+    return read_keyring(unread_member(first, folder, host, role).folder)
+
+
+def unread_member(
+    first: Keyring, folder: Path, host: str, role: Literal["controller", "agent"] = "agent"
+) -> Keyring:
+    """Return the keys of another host of a lab without a check of them."""
     key = new_key()
     certificate, authority = sign(first.folder, public_bytes(key), host, role)
     save_keys(folder, key_bytes(key), certificate, authority)
-    return read_keyring(folder)
+    return Keyring(folder, first.lab, host, role, first.until)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 MOST_BYTES: Final = 64 << 20
 """Size of the largest message; Zenoh closes the link of a peer that sends a larger one."""
 _MOST_SESSIONS: Final = 256
+_OPEN_MSEC: Final = 4000
+"""For how long one end waits for the other while a connection opens."""
 _RETRY: Final = {"period_init_ms": 200, "period_max_ms": 2000, "period_increase_factor": 2}
 
 
@@ -29,6 +33,9 @@ class HostSession(ClosesOnExit):
             ends, also after a connection was lost.
         mode: "router" passes on what others send, as agents and controllers do; "client" has one
             connection, as the bridges of workers.
+        local: Whether to listen at a Unix socket too, which only this user reaches: for the
+            workers of this host (`local_endpoint`).
+        discoverable: Whether to answer who looks for agents on the local network.
         credentials: Further settings of Zenoh by their paths: the keys and the access control of
             `mlink.hosts.link.keyring`; none for a plain session.
 
@@ -42,9 +49,15 @@ class HostSession(ClosesOnExit):
         listen: Sequence[str] = (),
         connect: Sequence[str] = (),
         mode: Literal["router", "client"] = "router",
+        local: bool = False,
+        discoverable: bool = False,
         credentials: Mapping[str, Any] | None = None,
     ) -> None:
         module = zenoh_module()
+        self._folder = tempfile.mkdtemp(prefix="mlink-link-") if local else ""
+        self.local_endpoint = f"unixsock-stream/{self._folder}/link" if local else ""
+        """Where workers of this host connect to, as clients."""
+        listen = (*listen, self.local_endpoint) if local else tuple(listen)
         settings: dict[str, Any] = {
             "mode": mode,
             "listen": {"endpoints": list(listen), "exit_on_failure": True, "timeout_ms": 0},
@@ -54,12 +67,18 @@ class HostSession(ClosesOnExit):
                 "timeout_ms": 5000 if mode == "client" else -1,
                 "retry": _RETRY,
             },
-            "scouting/multicast/enabled": False,
+            "scouting/multicast": {
+                "enabled": discoverable,
+                "listen": discoverable,
+                "autoconnect": {"router": [], "peer": [], "client": []},
+            },
             "scouting/gossip/enabled": False,
             "scouting/delay": 1,
             "transport/shared_memory/enabled": False,
             "transport/link/rx/max_message_size": MOST_BYTES,
             "transport/unicast/max_sessions": _MOST_SESSIONS,
+            "transport/unicast/open_timeout": _OPEN_MSEC,
+            "transport/unicast/accept_timeout": _OPEN_MSEC,
             "timestamping/enabled": False,
             **(credentials or {}),
         }
@@ -70,6 +89,7 @@ class HostSession(ClosesOnExit):
                 config.insert_json5(path, json.dumps(value))
             self.zenoh: zenoh.Session = module.open(config)
         except module.ZError as error:
+            self._remove_folder()
             raise _why_not_open(str(error), where) from error
         self.presence = Presence(self.zenoh)
         """Who is there."""
@@ -84,6 +104,11 @@ class HostSession(ClosesOnExit):
         self.presence.close()
         if not self.zenoh.is_closed():
             self.zenoh.close()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def zenoh_module() -> Any:
