@@ -54,7 +54,7 @@ class Worker:
         host = TapedHost if spec.tape else host
         self.host: ModuleHost = host(spec, settings, connection.channel, connection.doorbell)
         self._build_module = build or _build_from_spec
-        if connection.clock_page is not None:
+        if connection.clock_page is not None and not spec.virtual_time:
             self.host.follow(SteeredClock(connection.clock_page))
         self._channel = connection.channel
         self._connection = connection

@@ -25,10 +25,14 @@ _RATE_PRIOR_PPM: Final = 200.0
 _LARGEST_RATE_PPM: Final = 2000.0
 _LEAST_NOISE: Final = 1.0
 """Lowest variance of a measured offset, in µs²."""
+_MOST_NS: Final = 1 << 61
+"""Readings beyond it, 73 years, are none."""
 _SIGMAS: Final = 3.3
 """Standard errors in the uncertainty: 99.9 % of a normal distribution."""
 _BEST_OF: Final = 32
 """Windows whose shortest round trip is the path's own; longer ones have waited on their way."""
+_FAR: Final = 4.0
+"""Standard deviations; two in a row to one side are a rate that has changed."""
 _WIDER: Final = 4.0
 """A measurement whose half round trip is so many times the estimate's bound adds nothing to it."""
 _STEP_EXCHANGES: Final = 3
@@ -92,6 +96,12 @@ class ClockEstimate:
         """The host's reading for which the filter holds."""
         self._noise = _LEAST_NOISE
         self._unequal = _UnequalWays(0.0)
+        self._used_ns = 0
+        """The host's reading of the measurement before."""
+        self._far = 0.0
+        """Side to which that one was far from the estimate; 0 if it was not."""
+        self._missed_usec = 0.0
+        """How wrong the estimate may be by the last exchange, whose limits it missed; else 0."""
         self._doubts: list[Exchange] = []
         """Exchanges in a row that contradict the estimate."""
 
@@ -130,21 +140,33 @@ class ClockEstimate:
     def exchange(self, t1: int, t2: int, t3: int, t4: int) -> None:
         """Use an exchange; all readings in ns of CLOCK_MONOTONIC of their machine."""
         found = Exchange(t1, t2, t3, t4)
-        if t4 < t1 or t3 < t2 or found.round_trip_ns < 0 or t4 <= self.last_ns:
+        is_true = 0 < t1 <= t4 < _MOST_NS and 0 < t2 <= t3 < _MOST_NS and t4 > self.last_ns
+        if not is_true or found.round_trip_ns < 0:
             self.refused += 1
             return
         self.exchanges += 1
         self.last_ns = t4
-        if self._contradicts(found):
-            self._doubt(found)
+        self._missed_usec = 0.0
+        if self._filter is not None and (beyond_usec := self._beyond_usec(found)) > 0:
+            is_far = beyond_usec > self._bound_usec(found.middle_ns)
+            # the true offset is within the limits, on their far side at worst
+            self._missed_usec = beyond_usec + found.round_trip_ns / 1000
+            if is_far:
+                self._doubt(found)
+            else:
+                self._miss(found)
             return
         self._doubts.clear()
         self._window.append(found)
         if len(self._window) < (WINDOW if self._filter else FIRST_WINDOW):
             return
-        quickest = min(self._window, key=lambda each: each.round_trip_ns)
+        ordered = sorted(self._window, key=lambda each: each.round_trip_ns)
         self._window.clear()
-        self._use(quickest)
+        if self._filter is None:
+            # what the third quickest waited more shows how far the quickest may be off
+            waited_usec = (ordered[2].round_trip_ns - ordered[0].round_trip_ns) / 2000
+            self._noise = max(_LEAST_NOISE, waited_usec**2)
+        self._use(ordered[0])
 
     def _use(self, found: Exchange) -> None:
         """Update the filter by the quickest exchange of a window."""
@@ -163,16 +185,43 @@ class ClockEstimate:
         measured = (found.offset_ns - self._base_ns) / 1000
         innovation = measured - state.offset
         noise = self._noise + waited_usec**2
+        self._watch_rate(innovation, state.offset_variance + noise, found.middle_ns)
         own = min(innovation**2, 9 * (state.offset_variance + noise)) - state.offset_variance
         self._noise = max(_LEAST_NOISE, self._noise + (own - waited_usec**2 - self._noise) / 16)
         self._unequal.update(state, half_usec, noise)
         state.update(innovation, noise)
         state.rate = max(-_LARGEST_RATE_PPM, min(_LARGEST_RATE_PPM, state.rate))
 
+    def _miss(self, found: Exchange) -> None:
+        """Follow an exchange whose limits the estimate missed by little: the rate has changed."""
+        assert self._filter is not None
+        seconds = max(0.1, (found.middle_ns - self._used_ns) / 1e9)
+        self._doubts.clear()
+        self._window.clear()
+        self._advance(found.middle_ns)
+        self._filter.offset_variance += self._missed_usec**2
+        self._filter.rate_variance += (self._missed_usec / seconds) ** 2
+        self._use(found)
+
+    def _watch_rate(self, innovation: float, variance: float, at_ns: int) -> None:
+        """Widen the rate when measurements go away from the estimate, one after the other.
+
+        The rate of CLOCK_MONOTONIC changes at once when NTP begins to slew it, by up to 500 ppm.
+        """
+        assert self._filter is not None
+        seconds = max(0.1, (at_ns - self._used_ns) / 1e9)
+        self._used_ns = at_ns
+        far = math.copysign(1, innovation) if innovation**2 > _FAR**2 * variance else 0
+        if far and far == self._far:
+            self._filter.rate_variance += (innovation / seconds) ** 2
+            self._filter.offset_variance += innovation**2
+            far = 0
+        self._far = far
+
     def _begin(self, found: Exchange) -> None:
         half_usec = found.round_trip_ns / 2000
-        self._base_ns, self._at_ns = found.offset_ns, found.middle_ns
-        self._noise = max(_LEAST_NOISE, (half_usec / 4) ** 2)
+        self._base_ns = found.offset_ns
+        self._at_ns = self._used_ns = found.middle_ns
         self._filter = OffsetRateFilter(0.0, self._noise, _RATE_PRIOR_PPM, 0.0)
         self._unequal = _UnequalWays(half_usec)
 
@@ -199,25 +248,13 @@ class ClockEstimate:
         ahead.predict(ahead_s)
         bound = 1.0 + self._unequal.bound_usec(ahead_s)
         bound += _SIGMAS * math.sqrt(max(0.0, ahead.offset_variance))
-        if self._doubts:  # one of the clocks may have jumped: then the error is that jump
-            doubt = self._doubts[-1]
-            bound += self._beyond_usec(doubt) + doubt.round_trip_ns / 1000
-        return bound
+        return max(bound, self._missed_usec)
 
     def _beyond_usec(self, found: Exchange) -> float:
         """Return by how much an exchange's limits of the offset miss the estimate, in µs."""
         offset_ns = self.offset_ns(found.middle_ns)
         lowest, highest = found.t3 - found.t4, found.t2 - found.t1
         return max(0, lowest - offset_ns, offset_ns - highest) / 1000
-
-    def _contradicts(self, found: Exchange) -> bool:
-        """Return whether the estimate is further outside an exchange's limits than it may be."""
-        if self._filter is None:
-            return False
-        doubts, self._doubts = self._doubts, []
-        bound = self._bound_usec(found.middle_ns)
-        self._doubts = doubts
-        return self._beyond_usec(found) > bound
 
     def _doubt(self, found: Exchange) -> None:
         """Keep an exchange that contradicts; several that agree are a step."""
@@ -234,8 +271,10 @@ class ClockEstimate:
         self._advance(quickest.middle_ns)
         half_usec = quickest.round_trip_ns / 2000
         self._base_ns = quickest.offset_ns
-        self._filter.move_to(0.0, max(_LEAST_NOISE, (half_usec / 4) ** 2))
+        waited_usec = max(0, quickest.round_trip_ns - min(self._best)) / 2000
+        self._filter.move_to(0.0, self._noise + waited_usec**2)
         self._unequal = _UnequalWays(half_usec)
+        self._missed_usec = 0.0
         self._doubts.clear()
         self._window.clear()
 

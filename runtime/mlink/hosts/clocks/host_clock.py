@@ -166,7 +166,7 @@ class HostClock(ClosesOnExit):
             while not self._closed.is_set():
                 self._socket.wait(self._left_s())
                 self.serve()
-        except MlinkError as error:  # readers see that the page is no longer written
+        except (MlinkError, OSError, ValueError) as error:  # readers see that nobody writes
             log.error("the clock of this host is no longer compared: %s", error)
 
     def _left_s(self) -> float:

@@ -88,6 +88,24 @@ def test_the_rate_is_found():
         assert estimate.rate_ppm == pytest.approx(-ppm, abs=0.2)
 
 
+@pytest.mark.parametrize("change_ppm", [-500, -30, 30, 500])
+def test_a_rate_that_changes_at_once_is_followed_within_what_is_stated(change_ppm):
+    """As NTP changes it. What is stated does not have it before exchanges contradict it."""
+    link, errors, outside = LinkModel(), [], 0
+    estimate, _ = checked(link, 500)
+    link.ppm += change_ppm
+    for _ in range(400):
+        link.advance(S // 8)
+        estimate.exchange(*link.exchange())
+        at_ns = link.host_ns
+        errors.append(abs(estimate.offset_ns(at_ns) - link.truth_ns))
+        outside += errors[-1] > estimate.uncertainty_ns(at_ns)
+        assert errors[-1] <= 1.5 * estimate.uncertainty_ns(at_ns)
+    assert outside <= 4
+    assert estimate.rate_ppm == pytest.approx(-change_ppm, abs=1)
+    assert max(errors[100:]) < 20_000
+
+
 def test_nothing_is_known_before_the_first_window():
     link, estimate = LinkModel(), ClockEstimate()
     for _ in range(FIRST_WINDOW - 1):
@@ -146,7 +164,8 @@ def test_one_exchange_that_contradicts_is_no_step():
 
 
 @pytest.mark.parametrize(
-    "readings", [(10, 20, 20, 5), (10, 30, 20, 90), (10, 20, 200, 90), (-(1 << 62), 0, 0, 1)]
+    "readings",
+    [(10, 20, 20, 5), (10, 30, 20, 90), (10, 20, 200, 90), (-5, 1, 1, 9), (1, 2, 3, 1 << 62)],
 )
 def test_readings_that_cannot_be_true_are_refused(readings):
     link = LinkModel()

@@ -114,10 +114,13 @@ def test_now_is_the_time_of_the_present_reading(host, monkeypatch):
     assert host.clock.state is ClockState.FOLLOWING
 
 
-def test_without_exchanges_the_rate_goes_on_and_the_uncertainty_grows(host, monkeypatch):
+@pytest.mark.parametrize("change_ppm", [0, 50, -400])
+def test_without_exchanges_the_rate_goes_on_and_the_uncertainty_grows(
+    host, monkeypatch, change_ppm
+):
     monkeypatch.setattr(mlink.steered_clock, "monotonic_ns", lambda: host.link.host_ns)
-    host.link.ppm = 50
     host.begin()
+    host.link.ppm += change_ppm  # as NTP does when it slews
     for _ in range(400):
         host.step()
     before_usec = host.clock.uncertainty_usec()
@@ -177,13 +180,15 @@ def test_a_clock_that_has_stepped_says_so_for_a_time(host, monkeypatch):
     assert host.clock.state is ClockState.FOLLOWING
 
 
-def test_master_times_and_readings_convert_both_ways(host):
+def test_master_times_and_readings_convert_both_ways():
+    host = Host(ppm=30)
     host.begin()
     for _ in range(40):
         host.step()
     reading_ns = host.page.to_local_ns(5_000_000)
     assert host.clock.from_monotonic_ns(reading_ns) == 5_000_000
     assert host.clock.from_monotonic_ns(reading_ns - 1) == 4_999_999
+    host.page.close()
 
 
 def test_readers_cannot_write_and_what_is_no_page_is_refused(host):
