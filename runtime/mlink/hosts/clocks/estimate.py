@@ -187,7 +187,8 @@ class ClockEstimate:
         noise = self._noise + waited_usec**2
         self._watch_rate(innovation, state.offset_variance + noise, found.middle_ns)
         own = min(innovation**2, 9 * (state.offset_variance + noise)) - state.offset_variance
-        self._noise = max(_LEAST_NOISE, self._noise + (own - waited_usec**2 - self._noise) / 16)
+        learned = max(0.0, own - waited_usec**2)
+        self._noise = max(_LEAST_NOISE, self._noise + (learned - self._noise) / 16)
         self._unequal.update(state, half_usec, noise)
         state.update(innovation, noise)
         state.rate = max(-_LARGEST_RATE_PPM, min(_LARGEST_RATE_PPM, state.rate))
