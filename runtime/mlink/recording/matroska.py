@@ -40,8 +40,11 @@ _NAMES = {_TAGS_ID: "tags", 0x1941A469: "attachments", 0x1043A770: "chapters"}
 _MOST_TAGS = 300
 _MOST_ELEMENTS = 1000
 """Elements that a file may have before its first pictures."""
+_FREE_ELEMENTS, _ELEMENT_BYTES = 4096, 64
+"""Elements that are looked at, beside those for which a file has so many bytes each."""
 
 _DAMAGED = "its beginning is damaged"
+_MANY = "it has more parts before its pictures than any recording"
 _CUT = "it ends before its first pictures"
 
 
@@ -122,7 +125,7 @@ def check_extras(file: BinaryIO, end: int) -> None:
                     if _compression(file, track) not in (None, _STRIPPED):
                         raise ValueError("its pictures are compressed once more, as no recorder's")
             if tags > _MOST_TAGS or max(len(known), len(positions)) > _MOST_ELEMENTS:
-                raise ValueError("it has more parts before its pictures than any recording")
+                raise ValueError(_MANY)
     for kind, size in found.items():
         if size > _LIMITS[kind]:
             limit = _LIMITS[kind] >> 10
@@ -135,9 +138,11 @@ def _check_beginning(file: BinaryIO, at: int, end: int) -> None:
     FFmpeg would search what is damaged for further elements, and reports an error of the disk for
     what is cut off.
     """
-    for element in _elements(file, at, end):
+    for number, element in enumerate(_elements(file, at, end)):
         if element.id == _CLUSTER_ID:
             return
+        if number == _MOST_ELEMENTS:
+            raise ValueError(_MANY)
         if element.size == _UNKNOWN:
             raise ValueError(_DAMAGED)
         at = element.at + element.size
@@ -184,8 +189,15 @@ def _segment(file: BinaryIO) -> _Element | None:
 
 
 def _elements(file: BinaryIO, at: int, end: int) -> Iterator[_Element]:
-    """Yield the elements from a place on, without what is inside them."""
+    """Yield the elements from a place on, without what is inside them.
+
+    Raises:
+        ValueError: They are more than a recording has.
+    """
+    left = _FREE_ELEMENTS + (end - at) // _ELEMENT_BYTES
     while at < end:
+        if not (left := left - 1):
+            raise ValueError("it has more parts than any recording")
         file.seek(at)
         head = file.read(_WIDEST)
         width = 9 - head[0].bit_length() if head and head[0] else 9

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlink.errors import StorageError
 from mlink.metadata import bits_of
 from mlink.recording.stream import Columns, RecordedStream
-from mlink.recording.video_file import opened_video, reason_of
+from mlink.recording.video_file import opened_video, packets_of, reason_of
 from mlink.storage.inside import RecordingFile
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync.reader import read_times
@@ -182,11 +182,7 @@ class _Part:
     def _pts(self) -> list[int]:
         """Time of each frame in the container's time base, in display order."""
         with opened_video(self._file) as container:
-            return sorted(
-                packet.pts
-                for packet in container.demux(container.streams.video[0])
-                if packet.size and packet.pts is not None
-            )
+            return sorted(each.pts for each in packets_of(container) if each.pts is not None)
 
     def read(self, number: int) -> NDArray[Any]:
         try:

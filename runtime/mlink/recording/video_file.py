@@ -32,7 +32,10 @@ _TEXTS: dict[str, Any] = (
 )
 """Until PyAV 19 a file whose texts are not UTF-8 cannot be opened without this."""
 _PIXEL_BYTES = 4
+_LEAST_BYTES = 10
+"""Bytes of a file for each of its pictures; those of no codec that records are smaller."""
 _OPTIONS = {"matroska": {"allow_raw_vfw": "1"}}
+_RENAMED = {"rawvideo": "raw"}
 _BY_TEE = frozenset({("matroska", "ffvhuff")})
 """Codecs that FFmpeg stores in a container, and reads again, but does not list as its own."""
 
@@ -47,6 +50,26 @@ class VideoProbe:
     """Whether its writer closed it: it has a length and an index."""
     problem: str = ""
     """Why no picture, or no more pictures, can be read; "" when all can."""
+    about: VideoFacts | None = None
+    """What the file says of its pictures; None when it cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What a video file says of its pictures."""
+
+    width: int
+    height: int
+    codec: str
+    """Name of the codec, as in the attribute `encoder`."""
+    channels: int
+    """1: grey. 4: with alpha."""
+    bits: int
+    """Of each value."""
+    title: str
+    """ "DATASET via SOURCE" of a recorder; "" in a file without."""
+    collection_id: str
+    """The recording, as 32 hexadecimal digits; "" in a file without."""
 
 
 def probe(source: Source, *, decode: bool = False) -> VideoProbe:
@@ -59,19 +82,34 @@ def probe(source: Source, *, decode: bool = False) -> VideoProbe:
     Raises:
         StorageError: The file cannot be opened.
     """
-    frames = 0
+    frames, problem, about = 0, "", None
     finished = is_finished(source)
     try:
         with opened_video(source) as container:
             stream = container.streams.video[0]
+            about = _facts(container, stream)
             if decode:
                 frames, problem = _decode(container, stream)
-                return VideoProbe(frames, finished, problem)
-            for _ in _packets(container):
-                frames += 1
+            else:
+                for _ in packets_of(container):
+                    frames += 1
     except (av.FFmpegError, IndexError, ValueError) as error:
-        return VideoProbe(frames, finished, reason_of(error))
-    return VideoProbe(frames, finished)
+        problem = reason_of(error)
+    return VideoProbe(frames, finished, problem, about)
+
+
+def _facts(container: Any, stream: Any) -> VideoFacts:
+    tags = {key.lower(): text for key, text in container.metadata.items()}
+    codec, form = str(stream.codec_context.codec.canonical_name), stream.format
+    return VideoFacts(
+        stream.width,
+        stream.height,
+        _RENAMED.get(codec, codec),
+        len(form.components) if form else 0,
+        max(part.bits for part in form.components) if form else 0,
+        tags.get("title", ""),
+        tags.get("collection_id", ""),
+    )
 
 
 def open_for_writing(path: Path | str, form: str, options: Mapping[str, str], codec: str) -> Any:
@@ -200,7 +238,7 @@ def _copy(path: str, draft: str, form: str) -> None:
             copy = target.add_stream_from_template(stream, opaque=True)
             copy.time_base = stream.time_base
             target.start_encoding()
-            for packet in _packets(source):
+            for packet in packets_of(source):
                 packet.stream = copy
                 target.mux(packet)
 
@@ -231,17 +269,25 @@ def _decode(container: Any, stream: Any) -> tuple[int, str]:
 def _digest(path: str) -> tuple[int, str]:
     digest, count = hashlib.blake2b(), 0
     with _opened(path) as container:
-        for packet in _packets(container):
+        for packet in packets_of(container):
             digest.update(bytes(packet))
             count += 1
     return count, digest.hexdigest()
 
 
-def _packets(container: Any) -> Iterator[Any]:
+def packets_of(container: Any) -> Iterator[Any]:
+    """Yield the encoded pictures of a file, up to the first that is damaged.
+
+    Raises:
+        ValueError: They are more than its bytes explain: a block of Matroska can have 256 of them.
+    """
+    left = max(container.size, 0) // _LEAST_BYTES
     for packet in container.demux(container.streams.video[0]):
         if packet.size:
             if packet.is_corrupt:
                 return
+            if (left := left - 1) < 0:
+                raise ValueError(f"it has pictures of less than {_LEAST_BYTES} bytes, as no video")
             yield packet
 
 

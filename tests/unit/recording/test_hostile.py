@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,21 @@ def test_nothing_waits_for_a_pipe(good: Path, tmp_path: Path, name: str) -> None
     recording = shutil.copytree(good, tmp_path / "recording")
     piped(name)(recording, tmp_path)
     seen_of_all(recording, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", [VIDEO, JOURNAL, "events/table/table.csv", ARRAY])
+@pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK])
+def test_a_device_in_place_of_a_file_is_not_opened(
+    good: Path, tmp_path: Path, name: str, kind: int
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    (recording / name).unlink()
+    try:
+        os.mknod(recording / name, kind | 0o666, os.makedev(1, 5))  # /dev/zero; a disk in memory
+    except PermissionError:
+        pytest.skip("this user may not make devices")
+    seen_of_all(recording, tmp_path / "out")
+    assert ", not a file" in run("verify", recording, tmp_path)[1]
 
 
 def bomb(size: int, of: bytes = b"\0") -> bytes:
@@ -349,6 +365,72 @@ def stored(
     about["chunk_grid"]["configuration"]["chunk_shape"] = chunk or about["shape"]
     (recording / ARRAY).write_text(json.dumps(about))
     (recording / ARRAY).with_name("c").joinpath("0", "0").write_bytes(data)
+
+
+_SEGMENT, _CLUSTER, _VOID = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\xec\x80"
+_OPEN = b"\x01" + b"\xff" * 7
+"""A size that is not known: the element lasts until the next of its kind."""
+
+
+def _element(kind: bytes, content: bytes) -> bytes:
+    return kind + (1 << 56 | len(content)).to_bytes(8, "big") + content
+
+
+def _laced(pictures: int) -> bytes:
+    """Return blocks that each have 256 pictures of one byte."""
+    block = _element(b"\xa3", b"\x81\0\0\x84\xff" + bytes(256))
+    return _element(_CLUSTER, _element(b"\xe7", b"\0") + block * (pictures // 256))
+
+
+MATROSKA: dict[str, tuple[Callable[[bytes, bytes], bytes], str]] = {
+    "its own head has no end": (
+        lambda start, parts: start[:4] + _OPEN + start[5:] + _SEGMENT + _OPEN + parts,
+        "beginning is damaged",
+    ),
+    "segments without an end, one in the other": (
+        lambda start, parts: start + (_SEGMENT + _OPEN) * 100_000 + parts,
+        "beginning is damaged",
+    ),
+    "tags without an end, one in the other": (
+        lambda start, parts: (
+            start + _SEGMENT + _OPEN + (b"\x12\x54\xc3\x67" + _OPEN) * 9000 + parts
+        ),
+        "beginning is damaged",
+    ),
+    "nothing, a million times": (
+        lambda start, parts: start + _SEGMENT + _OPEN + _VOID * 1_000_000 + parts,
+        "more parts before its pictures",
+    ),
+    "clusters without pictures": (
+        lambda start, parts: (
+            start
+            + _SEGMENT
+            + _OPEN
+            + parts[: parts.index(_CLUSTER)]
+            + _element(_CLUSTER, b"") * 100_000
+        ),
+        "more parts than any recording",
+    ),
+    "pictures of one byte in blocks of 256": (
+        lambda start, parts: (
+            start + _element(_SEGMENT, parts[: parts.index(_CLUSTER)] + _laced(100_000))
+        ),
+        "pictures of less than 10 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MATROSKA)
+def test_a_video_with_parts_that_no_recorder_writes_is_refused_without_reading_them_all(
+    good: Path, tmp_path: Path, name: str
+) -> None:
+    recording = shutil.copytree(good, tmp_path / "recording")
+    make, problem = MATROSKA[name]
+    start, _, parts = (recording / VIDEO).read_bytes().partition(_SEGMENT)
+    (recording / VIDEO).write_bytes(make(start, parts[8:]))
+    code, text = run("verify", recording, tmp_path)
+    assert (code, problem in text) == (1, True), text
+    seen_of_all(recording, tmp_path / "out")
 
 
 LARGE = 256 << 20

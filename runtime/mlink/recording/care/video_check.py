@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from mlink.recording.care.checks import Checked, present
-from mlink.recording.video_file import VideoProbe, bytes_behind, probe
+from mlink.recording.video_file import VideoFacts, VideoProbe, bytes_behind, probe
+from mlink.storage.manifest import MANIFEST
 from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync.layout import TimeUnit, TsyncHeader, TsyncMode
 from mlink.storage.tsync.reader import Pairs, TsyncScan, scan_tsync, second_usec
 from mlink.storage.tsync.repair import torn_pairs
+
+_KINDS = {
+    f"{name}{bits}": (channels, bits)
+    for name, channels in (("gray", 1), ("bgr", 3), ("bgra", 4))
+    for bits in (8, 16)
+}
+"""Kind of recorded frames → channels and bits."""
+_EXACT = {"ffvhuff", "ffv1", "raw"}
+"""Codecs that store the channels of the frames; others may store grey as colour, and no alpha."""
 
 
 def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
@@ -37,6 +49,8 @@ def check_video(unit: UnitFolder, *, decode: bool) -> Checked:
             probed = probe(unit.file(name), decode=decode)
             found.items = (found.items or 0) + probed.frames
             _add_file(found, name, probed, decode=decode)
+            if probed.about is not None:
+                found.damage += [f"{name} {text}" for text in contradictions(unit, probed.about)]
             if probed.finished and (surplus := bytes_behind(unit.file(name))):
                 found.damage.append(f"{name} goes on for {surplus} bytes after its end")
         if tsync_name is None:
@@ -105,6 +119,55 @@ def _add_file(found: Checked, name: str, probed: VideoProbe, *, decode: bool) ->
         found.damage.append(f"{name} has errors when decoded: {probed.problem}")
     elif probed.problem:
         found.damage.append(f"{name} can be read up to frame {probed.frames}: {probed.problem}")
+
+
+def contradictions(unit: UnitFolder, about: VideoFacts) -> Iterator[str]:
+    """Yield what a video file says otherwise than its dataset: it is of another one, or changed."""
+    manifest, attributes = unit.manifest, unit.attributes
+    video, encoder = attributes.get("video", {}), attributes.get("encoder", {})
+    run = str(manifest.get("collection_id", "")).replace("-", "")
+    if about.collection_id and about.collection_id != run:
+        yield f"is of another recording ({about.collection_id})"
+    source = attributes.get("stream", {}).get("src_mod_name")
+    if source and " via " in about.title and not about.title.endswith(f" via {source}"):
+        yield f"is '{about.title}', but its dataset has the frames of {source}"
+    elif _is_of_other_dataset(unit, about.title):
+        yield f"is '{about.title}', of the dataset beside its own"
+    size = about.width, about.height
+    stated = video.get("frame_width", size[0]), video.get("frame_height", size[1])
+    if stated != size:
+        yield "has pictures of {}×{} px, not of {}×{}".format(*size, *stated)
+    kind = video.get("pixels")
+    if kind is None or not about.channels or _is_being_encoded(unit):
+        return
+    codec = encoder.get("codec", about.codec)
+    if codec != about.codec:
+        yield f"is encoded with {about.codec}, not with {codec}"
+    found = f"{about.channels} channel(s) of {about.bits} bits"
+    if kind not in _KINDS:
+        yield f"has {found}; the attribute pixels is '{kind}', which no recorder writes"
+        return
+    channels, bits = _KINDS[kind]
+    exact = about.codec in _EXACT
+    if (about.bits > 8) != (bits > 8) or (
+        about.channels != channels if exact else about.channels < min(channels, 3)
+    ):
+        yield f"has {found}, but the attribute pixels is '{kind}'"
+    elif video.get("colored", channels > 1) != (channels > 1):
+        yield f"has {found}; the attributes pixels and colored contradict each other"
+
+
+def _is_of_other_dataset(unit: UnitFolder, title: str) -> bool:
+    """Return whether a recorder has written this title into a video of the folder's neighbour."""
+    name = title.partition(" via ")[0]
+    if not name or {"/", "\0"} & set(name) or name in (".", "..", unit.path.name):
+        return False
+    beside = UnitFolder(unit.path.parent / name, str(Path(unit.name).parent / name))
+    return beside.file(MANIFEST).exists()
+
+
+def _is_being_encoded(unit: UnitFolder) -> bool:
+    return bool(unit.attributes.get("deferred_encoding", {}).get("state") == "pending")
 
 
 def _compare(found: Checked, name: str, frames: int, times: int) -> None:

@@ -20,9 +20,12 @@ from mlink.modules.video.choices import (
 )
 from mlink.modules.video.codecs import CODECS
 from mlink.modules.video.containers import CONTAINERS
+from mlink.modules.video.encoder_attributes import encoder_attributes, stored_pixels
 from mlink.modules.video.jpeg import jpeg_quality
 from mlink.modules.video.writer import VideoOptions, VideoWriter
+from mlink.recording.care.video_check import contradictions
 from mlink.recording.video_file import probe, remux
+from mlink.storage.tree import UnitFolder
 from mlink.storage.tsync.reader import read_tsync
 
 CHOICES = sorted(
@@ -37,6 +40,19 @@ def ramps(shape):
     base = np.abs(np.linspace(-255, 255, shape[1])).astype(np.uint8)
     row = [np.roll(base, 3 * i) for i in range(len(TIMES))]
     return [np.broadcast_to(r[None, :, None] if len(shape) == 3 else r, shape).copy() for r in row]
+
+
+def agrees(path: Path, writer) -> list[str]:
+    """Return what verify finds of a video with the attributes that its recorder writes."""
+    height, width = writer.shape[:2]
+    video = {"frame_width": width, "frame_height": height, "colored": len(writer.shape) == 3}
+    attributes = {
+        "video": video | stored_pixels(writer),
+        "encoder": encoder_attributes(writer, VideoOptions()),
+    }
+    return list(
+        contradictions(UnitFolder(path.parent, "", attributes=attributes), probe(path).about)
+    )
 
 
 def noise(shape):
@@ -77,6 +93,7 @@ def test_pictures_look_like_what_was_sent(tmp_path, container, codec, kind):
         assert np.abs(seen.astype(int) - sent).mean() < 5
     assert probe(path).finished
     assert probe(path, decode=True).problem == ""
+    assert agrees(path, writer) == []
 
 
 @pytest.mark.parametrize(("container", "codec"), [c for c in CHOICES if c[1] in LOSSLESS_CODECS])
@@ -85,6 +102,7 @@ def test_lossless_keeps_every_bit(tmp_path, container, codec, kind):
     frames = noise(SHAPES[kind])
     path, writer = write(tmp_path, frames, codec=codec, container=container, lossless=True)
     assert writer.lossless
+    assert agrees(path, writer) == []
     assert np.array_equal(decode(path, SHAPES[kind]), frames)
 
 
@@ -118,7 +136,8 @@ def test_a_kill_leaves_a_file_that_reads_and_can_be_finished(tmp_path, container
     assert not before.finished
     assert before.frames > 10 or container == "avi"
     assert remux(killed, tmp_path / f"done{path.suffix}") == before.frames
-    assert probe(tmp_path / f"done{path.suffix}", decode=True) == type(before)(before.frames, True)
+    done = probe(tmp_path / f"done{path.suffix}", decode=True)
+    assert (done.frames, done.finished, done.problem) == (before.frames, True, "")
 
 
 @pytest.mark.parametrize(("container", "codec"), [c for c in CHOICES if c[1] != "av1"])

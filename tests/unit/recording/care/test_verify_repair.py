@@ -157,6 +157,31 @@ def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
         (lambda r: (r / "video/manifest.toml").write_text("a = ["), "unfinished", "damaged"),
         (lambda r: (r / "stray").mkdir(), "unfinished", "has no manifest"),
         (lambda r: rename_collection(r / "video"), "damage", "belongs to another recording"),
+        (
+            lambda r: edit(r / "video", 'pixels = "bgr8"', 'pixels = "gray8"'),
+            "damage",
+            "video.mkv has 3 channel(s) of 8 bits, but the attribute pixels is 'gray8'",
+        ),
+        (
+            lambda r: edit(r / "video", 'pixels = "bgr8"', 'pixels = "bgr16"'),
+            "damage",
+            "but the attribute pixels is 'bgr16'",
+        ),
+        (
+            lambda r: edit(r / "video", 'pixels = "bgr8"', 'pixels = "rgb24"'),
+            "damage",
+            "the attribute pixels is 'rgb24', which no recorder writes",
+        ),
+        (
+            lambda r: edit(r / "video", "frame_width = 64", "frame_width = 65"),
+            "damage",
+            "video.mkv has pictures of 64×48 px, not of 65×48",
+        ),
+        (
+            lambda r: edit(r / "video", 'codec = "ffv1"', 'codec = "h264"'),
+            "damage",
+            "video.mkv is encoded with ffv1, not with h264",
+        ),
     ],
 )
 def test_each_damage_is_found(recording, damage, level, text):
@@ -164,6 +189,32 @@ def test_each_damage_is_found(recording, damage, level, text):
     report = verify_recording(recording)
     assert text in texts(report, level), texts(report)
     assert report.ok is (level == "note")
+
+
+def edit(dataset, old, new):
+    path = dataset / "attributes.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_videos_that_were_swapped_are_of_another_dataset_camera_or_recording(whole, tmp_path):
+    recording = shutil.copytree(whole, tmp_path / "recording")
+    shutil.copytree(recording / "video", recording / "other")
+    assert "video.mkv is 'video via cam', of the dataset beside its own" in texts(
+        verify_recording(recording), "damage"
+    )
+    shutil.rmtree(recording / "other")
+    edit(recording / "video", 'src_mod_name = "cam"', 'src_mod_name = "side"')
+    assert "is 'video via cam', but its dataset has the frames of side" in texts(
+        verify_recording(recording), "damage"
+    )
+    edit(recording / "video", 'src_mod_name = "side"', 'src_mod_name = "cam"')
+    video = recording / "video" / "video.mkv"
+    video.write_bytes(video.read_bytes().replace(RUN_ID.hex().encode(), b"f" * 32))
+    assert f"video.mkv is of another recording ({'f' * 32})" in texts(
+        verify_recording(recording), "damage"
+    )
 
 
 @pytest.mark.parametrize(
