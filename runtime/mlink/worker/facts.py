@@ -20,6 +20,8 @@ from mlink.worker.module_journal import ModuleJournal
 from mlink.worker.reports import Reporting
 from mlink.worker_spec import WorkerSpec
 
+_HOST_PART = "host_clock_usec"
+
 
 class ModuleFacts(Reporting):
     """Facts of the run for the module of this process, in real and in virtual time.
@@ -65,15 +67,16 @@ class ModuleFacts(Reporting):
     def with_host(self, metadata: Metadata) -> Metadata:
         """Return an output's metadata; its times are as uncertain as this host's clock, and more.
 
-        `host_clock_usec` is the part of the host. On the machine that leads nothing is added.
+        `host_clock_usec` is the part of the host. On the machine that leads nothing is added, and
+        nowhere to what a module has taken over from a stream whose times have it already.
         """
-        if self._steered is None:
+        if self._steered is None or _HOST_PART in metadata:
             return metadata
         host_usec = self._steered.uncertainty_usec()
         own = metadata.get("uncertainty_usec", 0)
         if not isinstance(own, int | float) or host_usec < 0:
             return metadata
-        return {**metadata, "uncertainty_usec": own + host_usec, "host_clock_usec": host_usec}
+        return {**metadata, "uncertainty_usec": own + host_usec, _HOST_PART: host_usec}
 
     @property
     def name(self) -> str:

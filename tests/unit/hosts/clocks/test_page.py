@@ -12,43 +12,13 @@ from mlink.errors import ControlError
 from mlink.hosts.clocks.estimate import ClockEstimate
 from mlink.hosts.clocks.page import ClockPage
 from mlink.steered_clock import PAGE_BYTES, ClockState, SteeredClock
-from tests.support.hosts.link_model import LinkModel, S
-
-
-class Host:
-    """A host in virtual time: exchanges 8 times a second, steering 40 times."""
-
-    def __init__(self, **link):
-        self.link = LinkModel(**link)
-        self.estimate = ClockEstimate()
-        self.page = ClockPage(self.estimate)
-        self.clock = SteeredClock(self.page.fd)
-        self.exchanging = True
-        while not self.estimate.is_known:
-            self.step()
-        self.origin_ns = 0
-
-    def begin(self):
-        self.origin_ns = self.link.now_ns
-        self.page.begin(self.origin_ns, self.link.host_ns)
-
-    def step(self, ns=S // 8):
-        if self.exchanging and (exchange := self.link.exchange()):
-            self.estimate.exchange(*exchange)
-        for _ in range(5):
-            self.link.advance(ns / 5)
-            self.page.steer(self.link.host_ns)
-
-    def error_usec(self):
-        return self.clock.from_monotonic_ns(self.link.host_ns) - self.truth_usec()
-
-    def truth_usec(self):
-        return (self.link.now_ns - self.origin_ns) // 1000
+from tests.support.hosts.led_host import LedHost
+from tests.support.hosts.link_model import S
 
 
 @pytest.fixture
 def host():
-    made = Host()
+    made = LedHost()
     yield made
     made.page.close()
 
@@ -65,7 +35,7 @@ def test_before_the_start_of_the_run_master_time_is_0_and_its_error_is_known(hos
 
 @pytest.mark.parametrize("ppm", [0, 100, -100])
 def test_it_follows_the_controllers_clock_within_what_it_states(ppm):
-    host = Host(ppm=ppm, wander_ppm=0.05, jitter_ns=20_000)
+    host = LedHost(ppm=ppm, wander_ppm=0.05, jitter_ns=20_000)
     host.begin()
     errors = []
     for _ in range(2000):
@@ -150,7 +120,7 @@ def test_a_writer_that_has_ended_leaves_a_clock_that_grows_uncertain(host, monke
 
 @pytest.mark.parametrize("jump_s", [-3, -0.02, 0.02, 3])
 def test_a_step_of_the_hosts_clock_is_found_counted_and_made_up_for(jump_s):
-    host = Host()
+    host = LedHost()
     host.begin()
     for _ in range(100):
         host.step()
@@ -181,7 +151,7 @@ def test_a_clock_that_has_stepped_says_so_for_a_time(host, monkeypatch):
 
 
 def test_master_times_and_readings_convert_both_ways():
-    host = Host(ppm=30)
+    host = LedHost(ppm=30)
     host.begin()
     for _ in range(40):
         host.step()
@@ -215,7 +185,7 @@ def test_a_clock_begins_once_and_not_before_an_exchange():
     with pytest.raises(ControlError, match="no exchange"):
         page.begin(0, 0)
     page.close()
-    host = Host()
+    host = LedHost()
     host.begin()
     with pytest.raises(ControlError, match="before"):
         host.begin()
@@ -223,7 +193,7 @@ def test_a_clock_begins_once_and_not_before_an_exchange():
 
 
 def test_a_steered_clock_agrees_with_the_master_clock_where_both_are_one_clock():
-    host = Host(ppm=0, jitter_ns=0, offset_ns=0)
+    host = LedHost(ppm=0, jitter_ns=0, offset_ns=0)
     host.begin()
     master = MasterClock(host.page.to_local_ns(0))
     for _ in range(40):
