@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
@@ -13,6 +14,7 @@ from mlink.bench import Bench
 from mlink.bench.companions import Companion, DeviceWatcher, VirtualMoments
 from mlink.bench.tables import scheme_of
 from mlink.catalog import companion, device_provider
+from mlink.clock import Clock
 from mlink.devices import DeviceEndpoint
 from mlink.engine.guests import Guest, Hosting
 from mlink.engine.workers import WorkerHandle
@@ -60,18 +62,31 @@ class LiveRun:
         self.devices = devices
         self.report = report
         self.hint = hint
-        self.t0_ns = 0
+        self._clock: Clock | None = None
+        self._t0_ns = 0
         self._workers = workers
         self._running = threading.Event()
 
-    def begin(self, t0_ns: int) -> None:
+    def begin(self, t0_ns: int, clock: Clock | None = None) -> None:
         """Release `wait_running`: all modules have started, and master time zero is known.
 
         Args:
             t0_ns: Zero of master time on CLOCK_MONOTONIC, in ns.
+            clock: The master timer of a host that another machine leads; None for this machine's.
         """
-        self.t0_ns = t0_ns
+        self._t0_ns, self._clock = t0_ns, clock
         self._running.set()
+
+    @property
+    def t0_ns(self) -> int:
+        """Master time zero on CLOCK_MONOTONIC as seen from now, in ns; 0 before the start.
+
+        On a host that another machine leads it moves, as both clocks have different rates.
+        """
+        if self._clock is None:
+            return self._t0_ns
+        now_ns = time.monotonic_ns()
+        return now_ns - 1000 * self._clock.from_monotonic_ns(now_ns)
 
     def wait_running(self, timeout_s: float) -> bool:
         """Wait until all modules have started; return False after a timeout."""

@@ -354,7 +354,8 @@ class Engine:
         worker.send(control.Start(t0_ns))
 
     def _wait_for_end(self, live: LiveRun) -> None:
-        live.begin(self._t0_ns)
+        page = self.options.clock_page
+        live.begin(self._t0_ns, None if page is None else SteeredClock(page))
         self._reporter.enter(Phase.RUN)
         if (turns := self._turns) is not None:
             if self.options.participant is not None:

@@ -136,3 +136,25 @@ def test_a_provider_watches_its_devices_in_real_time(monkeypatch, tmp_path, virt
         assert hints == []
     assert providers["virtual"].seen == seen
     assert len(hints) == len(seen)
+
+
+def test_the_zero_of_a_led_host_is_that_of_its_steered_clock(tmp_path) -> None:
+    class Fast:
+        """A controller's clock that runs at the double rate since this machine's 1,000 s."""
+
+        def now_usec(self) -> int:
+            return self.from_monotonic_ns(time.monotonic_ns())
+
+        def from_monotonic_ns(self, monotonic_ns: int) -> int:
+            return (monotonic_ns - 1_000 * 10**9) * 2 // 1000
+
+    live = LiveRun(bench_of(), tmp_path, None, bytes(16), {})
+    assert live.t0_ns == 0
+    live.begin(7, Fast())
+    clock = Fast()
+    for _ in range(3):
+        before_usec = clock.now_usec()
+        by_zero_usec = (time.monotonic_ns() - live.t0_ns) // 1000
+        # companions reckon from the zero: it has to give the master time of now
+        assert by_zero_usec <= clock.now_usec() + 1
+        assert by_zero_usec >= before_usec - 20_000_000
