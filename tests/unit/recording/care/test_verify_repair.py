@@ -178,9 +178,9 @@ def test_repair_has_nothing_to_do_on_a_whole_recording(recording):
             "video.mkv has pictures of 64×48 px, not of 65×48",
         ),
         (
-            lambda r: edit(r / "video", 'codec = "ffv1"', 'codec = "h264"'),
+            lambda r: edit(r / "video", 'codec = "ffvhuff"', 'codec = "h264"'),
             "damage",
-            "video.mkv is encoded with ffv1, not with h264",
+            "video.mkv is encoded with ffvhuff, not with h264",
         ),
     ],
 )
