@@ -25,10 +25,11 @@ from mlink.cli import app
 from mlink.cli.campaign import Campaign, campaign_as_json
 from mlink.cli.recorded.info import as_plain
 from mlink.cli.replay import _as_json as replay_as_json
-from mlink.cli.terminal.output import print_report
+from mlink.cli.terminal.output import print_json, print_report
 from mlink.cli.terminal.summary import result_as_json
 from mlink.encoding.recording import EncodeReport
 from mlink.engine.status import RunResult
+from mlink.hosts.link.listing import ListedHost
 from mlink.recording.care.repair import RepairReport
 from mlink.recording.care.verify import VerifyReport
 from mlink.replay.compare import Compared
@@ -92,6 +93,13 @@ def _report(kind: type) -> Callable[[], str]:
     return printed
 
 
+def _hosts() -> str:
+    text = io.StringIO()
+    with redirect_stdout(text):
+        print_json({"hosts": [sample(ListedHost)], "released": {ANY_KEY: "owner"}})
+    return text.getvalue()
+
+
 def _verify_timing() -> str:
     minute = Samples("name", [1.0, 2.0], [0, 60_000_000])
     return timing_as_json("bench", {ANY_KEY: minute.summary()})
@@ -107,6 +115,7 @@ DOCUMENTS: dict[str, list[Callable[[], str]]] = {
     "devices": [lambda: _printed("devices")],
     "doctor": [lambda: _printed("doctor")],
     "modules": [lambda: _printed("modules")],
+    "hosts": [_hosts],
     "list": [_list],
     "info": [lambda: json.dumps(as_plain(sample(RecordingSummary)))],
     "verify": [_report(VerifyReport)],

@@ -35,13 +35,16 @@ COMMANDS_GROUP = "mlink.commands"
 _OURS = (
     "run", "step", "replay", "listen", "line", "settings", "check", "new", "examples", "modules",
     "devices", "doctor", "board", "info", "view", "verify", "repair", "encode", "export", "list",
+    "agent", "hosts",
 )  # fmt: skip
 """Commands of this package: function NAME of `mlink.cli.NAME`."""
 _ELSEWHERE = {
+    "agent": "hosts.agent:agent",
     "doctor": "doctor.command:doctor",
     "encode": "recorded.encode:encode",
     "examples": "new:examples",
     "export": "recorded.export:export",
+    "hosts": "hosts.listing:hosts",
     "info": "recorded.info:info",
     "list": "recorded.list:list_recordings",
     "repair": "recorded.repair:repair",

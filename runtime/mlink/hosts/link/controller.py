@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,7 @@ class Controller(HostSession):
             found on the local network where hosts.toml allows that.
         folder: Folder of keys and settings.
         plain: Whether hosts are reached without keys (`--open`).
+        also: Addresses of hosts whose names are not known.
         any_name: Whether to believe an agent any name: for lists, not for runs.
 
     Raises:
@@ -47,13 +48,14 @@ class Controller(HostSession):
         folder: Path,
         *,
         plain: bool = False,
+        also: Sequence[str] = (),
         any_name: bool = False,
     ) -> None:
         self._keys = None if plain else _controller_keys(folder)
         self.addresses = {check_host_name(name): address or "" for name, address in hosts.items()}
         """Addresses by name; "" for hosts that were found, or are behind others."""
         found = self._look_up(folder)
-        endpoints = sorted({each for each in self.addresses.values() if each} | set(found))
+        endpoints = sorted({each for each in self.addresses.values() if each} | {*found, *also})
         check_endpoints(endpoints, plain=plain)
         names = None if any_name else list(self.addresses)
         rules = None if self._keys is None else credentials(self._keys, hosts=names)
