@@ -200,3 +200,44 @@ def test_a_steered_clock_agrees_with_the_master_clock_where_both_are_one_clock()
         host.step()
         reading = host.link.host_ns
         assert abs(host.clock.from_monotonic_ns(reading) - master.from_monotonic_ns(reading)) <= 2
+
+
+def test_a_writer_that_was_late_changes_no_time_that_was_given(host):
+    host.link.ppm = 200
+    host.begin()
+    for _ in range(40):
+        host.step()
+    given = {}
+    for _ in range(40):  # the writer's process is stopped for 5 s
+        host.link.advance(S // 8)
+        reading = host.link.host_ns
+        given[reading] = host.clock.from_monotonic_ns(reading)
+    for _ in range(40):
+        host.step()
+        reading = host.link.host_ns
+        given[reading] = host.clock.from_monotonic_ns(reading)
+    assert list(given.values()) == sorted(given.values())
+    late = SteeredClock(host.page.fd)
+    assert [late.from_monotonic_ns(reading) for reading in given] == list(given.values())
+    assert abs(host.error_usec()) <= host.clock.uncertainty_usec(host.link.host_ns)
+
+
+def test_another_process_never_reads_half_a_piece(host):
+    host.begin()
+    begin_ns = host.link.host_ns
+    pid = os.fork()
+    if pid == 0:  # 50,000 pieces, one right after the other: the page goes round 195 times
+        for number in range(50_000):
+            host.page.steer(begin_ns + number * S // 4)
+        os._exit(0)
+    last_usec = 0
+    is_over = False
+    while not is_over:
+        is_over = os.waitpid(pid, os.WNOHANG) != (0, 0)
+        segment = host.clock.segment_at(1 << 60)
+        assert segment is not None
+        # half a piece would have the line of one and the start of another
+        usec = segment.usec(segment.start_ns)
+        assert usec >= last_usec
+        assert usec == pytest.approx((segment.start_ns - begin_ns) / 1000, abs=1e4, rel=1e-2)
+        last_usec = usec
