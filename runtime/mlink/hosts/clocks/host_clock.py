@@ -10,7 +10,7 @@ from typing import Final
 
 from mlink.closing import ClosesOnExit
 from mlink.errors import HostError, MlinkError
-from mlink.hosts.clocks.estimate import STOPPED_NS, ClockEstimate, Step
+from mlink.hosts.clocks.estimate import STOPPED_NS, ClockEstimate
 from mlink.hosts.clocks.page import ClockPage
 from mlink.hosts.clocks.system import clock_error_usec, read_clocks
 from mlink.hosts.clocks.wire import Address, ClockSocket, Kind, Now, Packet, Signer
@@ -142,12 +142,6 @@ class HostClock(ClosesOnExit):
             found["system_clocks_differ_usec"] = round(self._system[0], 1)
             found["system_clocks_error_usec"] = round(self._system[1], 1)
         return found
-
-    @property
-    def steps(self) -> list[Step]:
-        """The newest jumps of one of both clocks."""
-        with self._lock:
-            return list(self.estimate.steps)
 
     def close(self) -> None:
         """End the exchanges; a second call does nothing. Workers keep their page."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from mlink.closing import ClosesOnExit
-from mlink.errors import HostError
 from mlink.hosts.clocks.system import clock_error_usec, read_clocks
 from mlink.hosts.clocks.wire import ClockSocket, Kind, Now, Packet, Signer
 
@@ -28,8 +27,6 @@ log = logging.getLogger("mlink.hosts")
 class _Peer:
     socket: ClockSocket
     signer: Signer
-    answered: int = 0
-    refused: int = 0
     here: int = 0
 
 
@@ -74,17 +71,6 @@ class ClockServer(ClosesOnExit):
             if peer is not None:
                 peer.socket.close()
 
-    def answered(self, host: str) -> int:
-        """Return how many questions of a host were answered.
-
-        Raises:
-            HostError: There is no such host.
-        """
-        with self._lock:
-            if (peer := self._peers.get(host)) is None:
-                raise HostError(f"host {host} takes no part in the exchanges of clocks", host=host)
-            return peer.answered
-
     def close(self) -> None:
         """End all exchanges; a second call does nothing."""
         self._closed.set()
@@ -128,9 +114,7 @@ class ClockServer(ClosesOnExit):
                 return
             packet = peer.signer.read(arrival.data)
             if packet is None or packet.kind is not Kind.ASK:
-                peer.refused += 1
                 continue
-            peer.answered += 1
             now_ns = self._now_ns()
             answer = Packet(Kind.ANSWER, packet.number, arrival.reading_ns, now_ns, *self._system)
             peer.socket.send(peer.signer.pack(answer))

@@ -57,7 +57,7 @@ def wait_for(done, limit_s=LIMIT_S):
         time.sleep(0.01)
 
 
-def test_the_controllers_time_is_known_within_what_is_stated(host, server, clock):
+def test_the_controllers_time_is_known_within_what_is_stated(host, clock):
     assert host.wait_known(LIMIT_S)
     origin_ns = time.monotonic_ns()
     host.begin(origin_ns)
@@ -71,7 +71,7 @@ def test_the_controllers_time_is_known_within_what_is_stated(host, server, clock
     figures = host.figures()
     assert figures["clock_state"] == "following"
     assert figures["clock_offset_usec"] == pytest.approx(-AHEAD_NS / 1000, abs=1e6)
-    assert figures["clock_exchanges"] <= server.answered("chamber")
+    assert figures["clock_exchanges"] >= 50
     assert figures["clock_steps"] == 0
 
 
@@ -137,7 +137,7 @@ def test_a_jump_of_the_hosts_clock_is_reported(host, clock, caplog):
     host.begin(time.monotonic_ns())
     clock.ahead_ns += 2_000_000_000  # the controller was suspended for 2 s
     wait_for(lambda: host.figures()["clock_steps"] == 1)
-    assert host.steps[0].size_ns == pytest.approx(-2e9, abs=5e7)
+    assert host.estimate.steps[0].size_ns == pytest.approx(-2e9, abs=5e7)
     wait_for(lambda: "have jumped by -" in caplog.text)
 
 
@@ -184,11 +184,6 @@ def test_all_hosts_have_one_zero_of_master_time(server):
         stated_ns = 1000 * each.figures()["clock_uncertainty_usec"]
         assert abs(each.to_local_ns(0) - origin_ns) <= stated_ns + 1000
         each.close()
-
-
-def test_a_server_names_a_host_that_it_does_not_have(server):
-    with pytest.raises(HostError, match="chamber"):
-        server.answered("chamber")
 
 
 def test_master_time_begins_once(host):
