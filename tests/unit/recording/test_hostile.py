@@ -271,6 +271,9 @@ MALFORMED: dict[str, Change] = {
     "a store's number of pieces": lambda recording, _: stored(
         recording, [_sharded([1, 1], [_BYTES])], shape=[1 << 22, 2], chunk=[1 << 18, 2]
     ),
+    "a store's chunk": lambda recording, _: stored(  # the library holds it several times
+        recording, [_BYTES], shape=[10 << 20, 2], chunk=[10 << 20, 2]
+    ),
     "folders in folders of a store": lambda recording, _: (
         (recording / "signals" / "data.zarr" / "/".join("d" * 20)).mkdir(parents=True)
     ),

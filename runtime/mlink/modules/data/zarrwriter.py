@@ -15,6 +15,8 @@ from mlink.types import LineReading, SignalBlock
 
 _ROWS_MIN, _ROWS_MAX, _ROWS_UNKNOWN = 1_000, 100_000, 10_000
 """Limits of the rows of a chunk (about one second), and its rows for unknown rates."""
+_CHUNK_BYTES = 32 << 20
+"""Size of the largest chunk: half of what readers take (storage/limits.py)."""
 
 
 class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
@@ -31,7 +33,8 @@ class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
             info = signal_info(self.port.metadata, item)
             attributes = info.attributes()
             dtype, self._columns, dimension = item.dtype.name, item.cols, "time"
-            rows = round(info.sample_rate) or _ROWS_UNKNOWN
+            most = max(1, _CHUNK_BYTES // max(1, item.cols * item.dtype.itemsize))
+            rows = min(max(round(info.sample_rate) or _ROWS_UNKNOWN, _ROWS_MIN), _ROWS_MAX, most)
         else:
             attributes = {"time_unit": "microseconds", "signal_names": ["line_id", "value"]}
             dtype, self._columns, dimension = "uint32", 2, "event"
@@ -41,7 +44,7 @@ class ZarrWriterModule(DataWriterModule[ZarrWriterSettings]):
             dataset.path_for_basename(name),
             dtype=dtype,
             columns=self._columns,
-            chunk_rows=min(max(rows, _ROWS_MIN), _ROWS_MAX),
+            chunk_rows=rows,
             dimension=dimension,
             time_attributes={"time_unit": attributes["time_unit"]},
             data_attributes={

@@ -258,6 +258,15 @@ def test_minutes_of_signals_make_few_zarr_files_since_many_chunks_share_one(tmp_
     assert np.array_equal(data[:], np.concatenate([b.data for b in blocks]))
 
 
+def test_a_chunk_of_many_channels_is_no_larger_than_readers_take(tmp_path, monkeypatch):
+    monkeypatch.setattr("mlink.modules.data.zarrwriter._CHUNK_BYTES", 4096)
+    blocks = [block(0), block(100)]
+    _, folder = run("zarrwriter", tmp_path, blocks, input_type="SignalBlockF32")
+    data = zarr.open_group(str(folder / "data.zarr"), mode="r")["data"]
+    assert data.chunks == (512, 2)  # of 4 bytes each
+    assert data.shape == (200, 2)
+
+
 @pytest.mark.parametrize(
     ("chunk_rows", "row_bytes", "rows"),
     [(1000, 16, 64_000), (30_000, 128, 30_000), (10_000, 8, 520_000), (100_000, 4, 500_000)],
