@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,22 @@ def test_strangers_do_not_get_in(
             tls |= {"enable_mtls": False, "connect_private_key": None, "connect_certificate": None}
     with HostSession(connect=[endpoint], credentials=rules) as session:
         assert not session.presence.wait_for("chamber", 0.5)
+
+
+def test_strangers_with_garbage_cost_a_controller_nothing(
+    desk: Keyring, chamber: tuple[str, HostSession]
+) -> None:
+    port = int(chamber[0].rpartition(":")[2])
+    with HostSession(connect=[chamber[0]], credentials=credentials(desk)) as session:
+        calls = Calls(session)
+        calls.ask("chamber", Ping(), Pong, 10)
+        silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+        for number in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(bytes([number]) * 5000)
+        assert calls.ask("chamber", Ping(), Pong, 10) == Pong()
+        for each in silent:
+            each.close()
 
 
 def test_a_controller_does_not_trust_a_stranger_at_the_address(

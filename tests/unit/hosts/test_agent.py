@@ -170,6 +170,27 @@ def test_a_host_that_was_released_ends_its_run(host: HostSession) -> None:
         assert ended == ["released by ada at desk"]
 
 
+def test_controllers_that_follow_each_other_at_once_see_the_host(
+    controller: Controller, desk: Keyring, port: int
+) -> None:
+    """Zenoh's routers leave out who comes within 100 ms after another has gone."""
+    for _ in range(4):
+        with Controller({"chamber": f"tls/127.0.0.1:{port}"}, desk.folder) as next_one:
+            next_one.await_hosts(5)
+
+
+def test_a_session_that_is_not_seen_is_opened_again(
+    controller: Controller, desk: Keyring, port: int
+) -> None:
+    left = Controller({"chamber": f"tls/127.0.0.1:{port}"}, desk.folder)
+    for _ in range(4):
+        left.zenoh.close()  # without the pause
+        left.close()
+        left = Controller({"chamber": f"tls/127.0.0.1:{port}"}, desk.folder)
+        left.await_hosts(5)
+    left.close()
+
+
 def _why(controller: Controller) -> str:
     with controller, pytest.raises(HostError) as caught:
         controller.await_hosts(0.4)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SCOUT_S: Final = 1.0
 _MOST_FOUND: Final = 256
 _PROBE_S: Final = 2.0
+_SEEN_S: Final = 1.0
+_TRIES: Final = 3
 
 
 class Controller(HostSession):
@@ -60,6 +62,10 @@ class Controller(HostSession):
         names = None if any_name else list(self.addresses)
         rules = None if self._keys is None else credentials(self._keys, hosts=names)
         super().__init__(connect=endpoints, local=True, credentials=rules)
+        for _ in range(_TRIES):
+            if not self.is_deaf(_SEEN_S):
+                break
+            self.reopen()
 
     def _look_up(self, folder: Path) -> Collection[str]:
         missing = [name for name, address in self.addresses.items() if not address]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,6 +21,8 @@ MOST_BYTES: Final = 64 << 20
 _MOST_SESSIONS: Final = 256
 _OPEN_MSEC: Final = 4000
 """For how long one end waits for the other while a connection opens."""
+_PAUSE_S: Final = 0.15
+"""After the end of a session: one that follows at once might not be seen (`is_deaf`)."""
 _RETRY: Final = {"period_init_ms": 200, "period_max_ms": 2000, "period_increase_factor": 2}
 
 
@@ -82,17 +85,46 @@ class HostSession(ClosesOnExit):
             "timestamping/enabled": False,
             **(credentials or {}),
         }
-        where = ", ".join([*listen, *connect])
-        try:
-            config = module.Config()
-            for path, value in settings.items():
-                config.insert_json5(path, json.dumps(value))
-            self.zenoh: zenoh.Session = module.open(config)
-        except module.ZError as error:
-            self._remove_folder()
-            raise _why_not_open(str(error), where) from error
+        self._module, self._settings = module, settings
+        self._where = ", ".join([*listen, *connect])
+        self._pause_s = _PAUSE_S if mode == "router" and connect else 0.0
+        self.zenoh: zenoh.Session = self._open()
         self.presence = Presence(self.zenoh)
         """Who is there."""
+
+    def _open(self) -> zenoh.Session:
+        try:
+            config = self._module.Config()
+            for path, value in self._settings.items():
+                config.insert_json5(path, json.dumps(value))
+            return self._module.open(config)
+        except self._module.ZError as error:
+            self._remove_folder()
+            raise _why_not_open(str(error), self._where) from error
+
+    def reopen(self) -> None:
+        """End the session and begin another one; nothing may have been declared in it yet."""
+        self._end()
+        self.zenoh = self._open()
+        self.presence = Presence(self.zenoh)
+
+    def is_deaf(self, timeout_s: float) -> bool:
+        """Return whether this session is connected to agents that it does not see.
+
+        Routers of Zenoh 1.10 give nothing to a router that comes within 100 ms after another one
+        has gone, as they reckon their tree of routers once for both changes.
+
+        Args:
+            timeout_s: How long to wait for them to be seen, in seconds.
+        """
+        end_s = time.monotonic() + timeout_s
+        while True:
+            near = len(list(self.zenoh.info.routers_zid()))
+            if near and near <= len(self.presence.hosts()):
+                return False
+            if time.monotonic() > end_s:
+                return near > 0
+            self.presence.wait_for_change(0.02)
 
     @property
     def id(self) -> str:
@@ -101,10 +133,14 @@ class HostSession(ClosesOnExit):
 
     def close(self) -> None:
         """End the session; a second call does nothing."""
+        self._end()
+        self._remove_folder()
+
+    def _end(self) -> None:
         self.presence.close()
         if not self.zenoh.is_closed():
             self.zenoh.close()
-        self._remove_folder()
+            time.sleep(self._pause_s)
 
     def _remove_folder(self) -> None:
         if self._folder:
