@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -31,13 +32,22 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 _KINDS = {
     "script": "A script and its bench, without hardware, to start from.",
+    "recorder": "A board's lines and a camera's picture, recorded without a script.",
+    "film": "A camera alone, recorded.",
     "test": "A bench with pytest for a device of yours; as it is, a simulated lamp that blinks.",
     "module": "A package with a module type of your own, and a bench that uses it.",
     "camera": "A package with a backend for cameras that mlink does not know, and its tests.",
 }
 _PACKAGES = ("module", "camera")
-_USUAL_BENCH = "led-follows-button"
-"""The example that `mlink new bench` copies."""
+_BENCHES = {
+    "loop": "led-follows-button",
+    "script": "script",
+    "recorder": "recorder",
+    "test": "test",
+    "film": "film",
+    "boards": "two-boards",
+}
+"""What `mlink new bench` offers, by the words of --like, and the kind of each."""
 
 
 class Service(enum.StrEnum):
@@ -53,7 +63,7 @@ _KIND = f"{', '.join(_KINDS)}, or an example bench; without one, list them."
 
 def _kinds_like(incomplete: str) -> list[str]:
     """Return what completes a kind in a shell."""
-    known = [*_KINDS, "bench", *example_benches()]
+    known = ["bench", *_KINDS, *example_benches()]
     return [each for each in known if each.startswith(incomplete)]
 
 
@@ -74,15 +84,25 @@ def new(
             "service on real hardware at night."
         ),
     ] = None,
+    like: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(_BENCHES),
+            help="Of `bench`: a closed loop, a script alone, a recorder without a script, tests of "
+            "a device, a camera alone, or several boards.",
+            show_default="asked on a terminal, else loop",
+        ),
+    ] = "",
 ) -> None:
     """Create a script, test, module or camera, or copy an example bench. They run as they are."""
     if not kind:
         examples()
         return
     found = example_benches()
-    if kind == "bench" and _USUAL_BENCH in found:
-        typer.echo(f"a closed loop; other benches: {', '.join(sorted(found))}, script, test")
-        kind = _USUAL_BENCH
+    if like and kind != "bench":
+        raise BenchError("--like belongs to bench", remedy=f"mlink new bench {name} --like {like}")
+    if kind == "bench":
+        kind = _bench_like(like, name)
     if kind not in _KINDS and kind not in found:
         known = [*_KINDS, *found]
         raise BenchError(f"cannot create '{kind}'", remedy=proposal(kind, known, "kinds"))
@@ -93,8 +113,8 @@ def new(
     folder = Path(name)
     copied = kind not in _KINDS
     files = _copy_of(found[kind], folder) if copied else _from_template(kind, name, folder)
-    if kind not in _PACKAGES:  # whose own types no schema knows before they are installed
-        files = _with_schema(files, folder)
+    files = _with_schema(files, folder, own_type=name if kind == "module" else "")
+    files = _with_proposals(files, folder / "bench.toml")
     has_tests = any(path.name.startswith("test_") for path in files)
     if ci is not None:
         if not has_tests or kind in _PACKAGES:
@@ -114,6 +134,20 @@ def new(
         typer.echo(f"test it with: pytest {name}")
 
 
+def _bench_like(like: str, name: str) -> str:
+    """Return the kind of bench that is wanted; a terminal is asked."""
+    if not like and name and sys.stdin.isatty() and sys.stdout.isatty():
+        kinds = _KINDS | _titles(example_benches())
+        for number, (word, kind) in enumerate(_BENCHES.items(), start=1):
+            typer.echo(f"{number}  {word:9} {kinds.get(kind, '')}")
+        like = typer.prompt("Which", default="loop")
+        like = dict(enumerate(_BENCHES, start=1)).get(int(like) if like.isdigit() else 0, like)
+    like = like or "loop"
+    if like not in _BENCHES:
+        raise BenchError(f"there is no bench '{like}'", remedy=proposal(like, _BENCHES, "benches"))
+    return _BENCHES[like]
+
+
 def _from_template(kind: str, name: str, folder: Path) -> dict[Path, bytes]:
     files = {}
     for path in sorted((_TEMPLATES / kind).rglob("*.txt")):
@@ -122,8 +156,13 @@ def _from_template(kind: str, name: str, folder: Path) -> dict[Path, bytes]:
     return files
 
 
-def _with_schema(files: Mapping[Path, bytes], folder: Path) -> dict[Path, bytes]:
-    """Return the files with a schema, by which editors complete and explain keys of the bench."""
+def _with_schema(
+    files: Mapping[Path, bytes], folder: Path, *, own_type: str = ""
+) -> dict[Path, bytes]:
+    """Return the files with a schema, by which editors complete and explain keys of the bench.
+
+    Of the type of a new module, which is not installed yet, it says nothing but the name.
+    """
     from mlink.catalog import module_types
     from mlink.cli.setting_docs import bench_schema
     from mlink.cli.terminal.output import as_json
@@ -131,8 +170,31 @@ def _with_schema(files: Mapping[Path, bytes], folder: Path) -> dict[Path, bytes]
     bench = folder / "bench.toml"
     line = b"#:schema bench.schema.json\n"  # the whole line, for Taplo
     types = sorted(set(module_types().values()), key=lambda type_: type_.id)
-    schema = as_json(bench_schema(types)) + b"\n"
-    return {**files, bench: line + files[bench], folder / "bench.schema.json": schema}
+    schema = bench_schema(types)
+    if own_type:
+        own = {"type": "object", "properties": {"type": {"enum": [own_type]}}, "required": ["type"]}
+        schema["properties"]["modules"]["additionalProperties"]["oneOf"].append(own)
+    written = as_json(schema) + b"\n"
+    return {**files, bench: line + files[bench], folder / "bench.schema.json": written}
+
+
+def _with_proposals(files: Mapping[Path, bytes], bench: Path) -> dict[Path, bytes]:
+    """Return the files with the devices that are plugged in, as comments below [devices]."""
+    from mlink.api.devices import list_devices
+
+    head, devices, rest = files[bench].decode().partition("\n[devices]")
+    table, blank, rest = rest.partition("\n\n")
+    lines = [
+        f"# {name} = {json.dumps((found.identity or [found.address])[0])}"
+        f"   # plugged in: {' '.join(found.name.split())}, {found.address}"
+        for name, key in (("uno", "serial"), ("eye", "camera"))
+        for found in list_devices()
+        if found.kind == key and found.identity and re.search(rf"^{name} = ", table, re.MULTILINE)
+    ]
+    if not devices or not lines:
+        return dict(files)
+    text = "\n".join([f"{head}{devices}{table}", *lines])
+    return {**files, bench: f"{text}{blank}{rest}".encode()}
 
 
 def _filled(text: str, name: str) -> str:
@@ -176,10 +238,17 @@ def _list_kinds(examples: Mapping[str, Path]) -> None:
     table = plain_table("mlink new KIND NAME", "")
     for name, what in _KINDS.items():
         table.add_row(name, what)
-    for name, folder in examples.items():
-        first = (folder / "bench.toml").read_text().partition("\n")[0]
-        table.add_row(name, first.removeprefix("# "))
+    for name, title in _titles(examples).items():
+        table.add_row(name, title)
     table_console().print(table)
+
+
+def _titles(examples: Mapping[str, Path]) -> dict[str, str]:
+    """Return the first line of each example bench, which says what it is."""
+    return {
+        name: (folder / "bench.toml").read_text().partition("\n")[0].removeprefix("# ")
+        for name, folder in examples.items()
+    }
 
 
 def _copy_of(example: Path, folder: Path) -> dict[Path, bytes]:

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from mlink.api.start import run
 from mlink.bench import load_bench
 from mlink.catalog import example_benches
 from mlink.cli import app
+from mlink.cli.check import examine
 from mlink.cli.new import Service, new
+from mlink.devices import FoundDevice
 from mlink.errors import BenchError
 from mlink.testing import ScriptRunner
 from syntalos_mlink import LineReading
@@ -239,3 +242,48 @@ def test_a_workflow_needs_tests_of_a_bench(kind: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="--ci runs the tests of a bench"):
         new(kind, "first", Service.GITHUB)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["recorder", "film"])
+def test_a_bench_without_a_script_records_all_its_streams(kind: str, tmp_path: Path) -> None:
+    new(kind, "mine")
+    found = examine(Path("mine"))
+    assert not found.problems
+    assert not found.unrecorded
+    assert not [line for line, warns in found.lines if warns]
+    result = run(Path("mine"), duration_s=1, time="virtual", out=tmp_path / "rec")
+    assert {stream.name for stream in result.streams if stream.sent} >= {"cam.video"}
+    assert list((tmp_path / "rec").rglob("*.mkv"))
+
+
+@pytest.mark.parametrize(
+    ("like", "made"), [("", "loop.py"), ("script", "mine.py"), ("test", "test_mine.py")]
+)
+def test_a_bench_is_like_the_one_that_is_asked_for(like: str, made: str) -> None:
+    new("bench", "mine", like=like)
+    assert (Path("mine") / made).is_file()
+
+
+def test_a_bench_like_none_of_them_is_refused_with_a_proposal() -> None:
+    with pytest.raises(BenchError, match="there is no bench 'recoder'") as caught:
+        new("bench", "mine", like="recoder")
+    assert "recorder" in caught.value.remedy
+    with pytest.raises(BenchError, match="--like belongs to bench"):
+        new("script", "mine", like="loop")
+
+
+def test_devices_that_are_plugged_in_are_proposed_as_comments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    board = FoundDevice(
+        kind="serial", address="/dev/ttyACM0", name="Arduino\nUno", identity=["usb:serial=75"]
+    )
+    camera = FoundDevice(kind="camera", address="/dev/video0", name="Webcam", identity=["usb:c"])
+    monkeypatch.setattr("mlink.api.devices.list_devices", lambda: [board, camera])
+    new("bench", "mine")
+    text = Path("mine/bench.toml").read_text()
+    assert '\n# uno = "usb:serial=75"   # plugged in: Arduino Uno, /dev/ttyACM0\n' in text
+    assert '\n# eye = "usb:c"   # plugged in: Webcam, /dev/video0\n\n[virtual.button]' in text
+    assert load_bench(Path("mine")).device_spec("uno") == "virtual:uno"
+    new("film", "other")
+    assert "Arduino" not in Path("other/bench.toml").read_text()

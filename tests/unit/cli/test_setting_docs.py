@@ -60,7 +60,9 @@ def test_the_example_benches_fit_the_schema(check, path):
     check(path.read_text())
 
 
-@pytest.mark.parametrize("kind", ["script", "test", "bench"])
+@pytest.mark.parametrize(
+    "kind", ["script", "test", "bench", "recorder", "film", "module", "camera"]
+)
 def test_a_new_bench_brings_the_schema_that_it_fits(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, ["new", kind, "mine"]).exit_code == 0
