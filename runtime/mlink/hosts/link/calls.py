@@ -147,8 +147,8 @@ def check_fit(found: list[Any], host: str) -> None:
         raise HostError(
             f"{len(found)} hosts have the name {host}",
             host=host,
-            remedy="Give one of them another name: `name` in its agent.toml, then start its agent "
-            "again.",
+            remedy="Let one of them join again under another name: mlink agent invite, then the "
+            "line with --name NAME.",
         )
     ours, theirs = mlink_version(), found[0]
     if theirs.protocol != PROTOCOL or theirs.version != ours:
