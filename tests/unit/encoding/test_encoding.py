@@ -270,10 +270,11 @@ def test_killed_after_the_swap_the_next_call_only_notes_that_it_is_done(tmp_path
     original = (recording / "videos/video" / "0d0e0f-video.mkv").read_bytes()
     ((unit, wanted),) = pending_units(recording)
     (job,) = jobs_of(unit, wanted)
-    encode_file(job)
+    described = encode_file(job)
     assert (
         recording / "videos/video" / "0d0e0f-video.mkv"
     ).read_bytes() == original  # the manifest names it
+    encoding_recording._describe(unit, described)
     replace_original(job)
     (recording / "videos/video" / "0d0e0f-video.mkv").write_bytes(
         original

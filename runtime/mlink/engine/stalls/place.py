@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import mlink
 from mlink.devices import Simulation
 from mlink.engine.workers import State, WorkerHandle
 from mlink.worker.place import PLACE_SIGNAL, SIMULATION, place_file
@@ -16,7 +17,7 @@ from mlink.worker.place import PLACE_SIGNAL, SIMULATION, place_file
 _ANSWER_S = 0.5
 _LOOK_S = 0.01
 _FRAME = re.compile(r'File "(?P<file>[^"]*)", line (?P<line>\d+) in (?P<function>.*)')
-_RUNTIME = str(Path(__file__).resolve().parents[2])
+_RUNTIME = str(Path(mlink.__file__).resolve().parents[1])
 _NOT_THE_USERS = (_RUNTIME + "/mlink/", _RUNTIME + "/syntalos_mlink/", "/lib/python", "<frozen")
 
 _STOPPED_REMEDY = (
