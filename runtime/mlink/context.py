@@ -10,7 +10,7 @@ time. A module that needs a thread of its own (a capture loop) starts it in `sta
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,8 +21,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from mlink.clock import Clock
 from mlink.devices import DeviceEndpoint
-from mlink.metadata import Metadata
-from mlink.types import DataType, StreamItem
+from mlink.metadata import Metadata, Settable
+from mlink.types import ControlCommand, DataType, StreamItem
 from mlink.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -292,6 +292,24 @@ class ModuleContext(Protocol[SettingsT_co]):
         Args:
             what: What was lost, how much and why; call once for each cause, with the total.
             remedy: What the user can do about it, as a sentence.
+        """
+
+    def offer(self, values: Sequence[Settable], take: Callable[[ControlCommand], object]) -> None:
+        """Show values that a person may set, until `start()` has returned.
+
+        Args:
+            values: All of them; a later call replaces those of an earlier one.
+            take: Called in the main thread with each change, a CUSTOM command "NAME=VALUE"; an
+                MlinkError is the answer to who made it, and ends no run.
+
+        Raises:
+            ModuleError: `start()` has returned.
+        """
+
+    def refuse(self, why: str) -> None:
+        """Answer the person who gave the command that is handled with why it is not carried out.
+
+        It does nothing for commands of other modules.
         """
 
     def serve(self, timeout_usec: int = -1) -> None:

@@ -13,7 +13,18 @@ import msgspec
 
 from mlink.errors import StreamError
 
-__all__ = ["MetaSize", "MetaValue", "Metadata", "decode_metadata", "encode_metadata"]
+__all__ = [
+    "CONTROLS",
+    "MetaSize",
+    "MetaValue",
+    "Metadata",
+    "Settable",
+    "decode_metadata",
+    "encode_metadata",
+]
+
+CONTROLS = "controls"
+"""Key of a list of `Settable`: what a person may set in a module."""
 
 _SIZE_KEY = "__size__"
 METADATA_LIMIT = 128_000
@@ -67,6 +78,25 @@ class MetaSize(msgspec.Struct, array_like=True, eq=False):
 
     def __repr__(self) -> str:
         return f"MetaSize({self.width}, {self.height})"
+
+
+class Settable(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value that a person may set while a run lasts: of a script, or a control of a camera."""
+
+    name: str
+    value: bool | int | float | str
+    """What it is at the start: a switch, a number, or one of `choices`."""
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    """Between two numbers that it may have; None for any."""
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+    def plain(self) -> MetaValue:
+        """Return it as metadata has it."""
+        plain: MetaValue = msgspec.to_builtins(self)
+        return plain
 
 
 _SIZES = (MetaSize, tuple)

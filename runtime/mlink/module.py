@@ -86,6 +86,9 @@ class PortSpec:
     beside: str = ""
 
 
+VALUES_PORT = "@values"
+"""What `PortSpec.beside` of a script is for the values that it offers; no input of a bench."""
+
 Ports = tuple[tuple[PortSpec, ...], tuple[PortSpec, ...]]
 """(inputs, outputs)"""
 

@@ -1,9 +1,10 @@
-"""Helpers for scripts beyond `syntalos_mlink`: trains, reflexes, counters, steppers, I2C.
+"""Helpers for scripts beyond `syntalos_mlink`: values, trains, reflexes, counters, steppers, I2C.
 
-Most need a board with mlink's own firmware (`mlink flash`). Each function sends
-one LineCommand of kind DEVICE_SPECIFIC through an output port of type LineCommand, and returns it.
-Values out of range raise ModuleError here; the module `firmata-io` fails when the board cannot do
-what was sent. What the board does with each command: docs/boards.md.
+`offer` shows a value in the page of a run, where a person may set it. Most of the others need a
+board with mlink's own firmware (`mlink flash`): each sends one LineCommand of kind DEVICE_SPECIFIC
+through an output port of type LineCommand, and returns it. Values out of range raise ModuleError
+here; the module `firmata-io` fails when the board cannot do what was sent. What the board does with
+each command: docs/boards.md.
 
     import mlink.script as ms
     ms.pulse_train(ctl, 9, width_usec=500, period_usec=2000, count=100)
@@ -21,11 +22,13 @@ The I2C bus has the kinds of docs/boards.md.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mlink.errors import ModuleError
 from mlink.reflexes import Edges, ReflexAction
 from mlink.scripting.i2c import i2c_end, i2c_read, i2c_scan, i2c_setup, i2c_write
+from mlink.scripting.link import get_link
+from mlink.scripting.offers import Offer, T
 from mlink.scripting.orders import LAST_INDEX, LAST_LINE, member, number, send_order, whole
 from mlink.scripting.ports import OutputPort
 from mlink.scripting.ranging import Echo, EchoRanging
@@ -36,6 +39,7 @@ __all__ = [
     "Echo",
     "EchoRanging",
     "Edges",
+    "Offer",
     "ReflexAction",
     "count_edges",
     "count_encoder",
@@ -45,6 +49,7 @@ __all__ = [
     "i2c_setup",
     "i2c_write",
     "move_to",
+    "offer",
     "pulse_train",
     "remove_reflex",
     "safe_state",
@@ -67,6 +72,39 @@ _MOST_PULSES = (1 << 21) - 1
 _LONGEST_SAFE_MSEC = 600_000
 _LEAST_SAFE_MSEC = 40
 """A loaded host may pause a process for nearly as long."""
+
+
+def offer(
+    name: str,
+    value: T,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    unit: str = "",
+    on_change: Callable[[T], object] | None = None,
+) -> Offer[T]:
+    """Offer a value, which a person may set by the page of a run that allows commands.
+
+    Each change is a row of the recording's dataset `view-commands` with its time and who made it,
+    and an input of the script: its journal has it, and so does a replay.
+
+    Args:
+        name: Its name: at most 40 letters, digits, spaces, _ . -; each once in a script.
+        value: What it is at first: true or false, a whole number (whole numbers only can be set
+            then), or a float.
+        minimum: Least value of a number, at least −2^53; needed for numbers.
+        maximum: Greatest value of a number, at most 2^53.
+        unit: Its unit, for people; at most 16 characters.
+        on_change: Called with each new value while the script waits, as `on_data` is.
+
+    Returns:
+        The offer, whose `value` is the present one.
+
+    Raises:
+        ModuleError: An argument is out of range, 64 values are offered, or start() has returned.
+        SyntalosPyError: There is no run.
+    """
+    return get_link().offers.add(name, value, minimum, maximum, unit, on_change)
 
 
 def pulse_train(

@@ -119,6 +119,7 @@ class FakeContext:
         self.failed = threading.Event()
         self.reports: dict[str, float | str] = {}
         self.hints: list[str] = []
+        self.refusals: list[str] = []
         self.losses: list[tuple[str, str]] = []
         self.status = ""
 
@@ -137,6 +138,12 @@ class FakeContext:
     def fail(self, error: BaseException | str) -> None:
         self.failures.append(error)
         self.failed.set()
+
+    def offer(self, values, take) -> None:
+        self.offered, self.take = values, take
+
+    def refuse(self, why: str) -> None:
+        self.refusals.append(why)
 
     def request_stop(self, reason: str) -> None:
         self.running = False

@@ -90,16 +90,25 @@ def run_with_view(
         MlinkError: The page cannot be served, or as `mlink.engine.run.run_bench`.
     """
     from mlink.engine.run import Engine
+    from mlink.errors import BenchError
+    from mlink.tap.attach import commandable
     from mlink.view.run.link import ViewLink, with_view
     from mlink.view.server import Address
 
-    no_control = _no_control(bench, options, wanted=control)
+    no_control, repeatable = _no_control(bench, options, wanted=control)
+    commanded = [] if no_control and not repeatable else commandable(bench, repeatable=repeatable)
+    if repeatable and control and not commanded:
+        raise BenchError(
+            f"{no_control}, and this bench has no scripts",
+            remedy="Leave --view-control out, or run in real time without --replayable.",
+        )
     with ViewLink(
         bench,
         address or Address(),
         view,
         duration_s=options.duration_s,
         served_at=served_at,
+        commanded=commanded,
         no_control=no_control,
     ) as link:
         if served_at is None:
@@ -110,31 +119,23 @@ def run_with_view(
         if options.virtual is not None:
             steps = link.steps_of(bench, lambda: engine.simulation, stands=paused)
             options = replace(options, participant=steps.participant)
-        engine = Engine(with_view(bench, link, control=not no_control), options, link)
+        engine = Engine(with_view(bench, link, commanded=commanded), options, link)
         link.on_stop = engine.request_stop
         result = engine.run()
         link.conclude(result)
         return result
 
 
-def _no_control(bench: Bench, options: RunOptions, *, wanted: bool | None) -> str:
-    """Return why pages may command nothing; "" if they may.
-
-    Raises:
-        BenchError: It is wanted explicitly, and cannot be.
-    """
-    from mlink.errors import BenchError
-
+def _no_control(bench: Bench, options: RunOptions, *, wanted: bool | None) -> tuple[str, bool]:
+    """Return why pages may command nothing, and whether they may what a replay repeats, even so."""
     if not (bench.view_control if wanted is None else wanted):
-        return "commands are not allowed: `mlink run --view-control`, or [view] control = true"
-    why = ""
+        why = "commands are not allowed: `mlink run --view-control`, or [view] control = true"
+        return why, False
     if options.virtual is not None:
-        why = "in virtual time nobody commands a run: it is a function of its bench"
-    elif options.journal:
-        why = "a run with --replayable takes no commands of a page: a replay would not have them"
-    if why and wanted:
-        raise BenchError(why, remedy="Leave --view-control out, or run in real time.")
-    return why
+        return "in virtual time pages may set values of scripts alone", True
+    if options.journal:
+        return "a run with --replayable takes no commands but values of scripts, as a replay", True
+    return "", False
 
 
 def open_in_browser(url: str) -> None:

@@ -18,6 +18,7 @@ from mlink.recording.signals import Signals
 from mlink.recording.stream import RecordedStream
 from mlink.recording.table import Table
 from mlink.recording.video import Video
+from mlink.tap.catalog import COMMANDS
 from mlink.transport.codec import is_small, small_decoder
 from mlink.types import DataType
 
@@ -73,6 +74,8 @@ def compare(recording: Path | str, replayed: Path | str) -> list[Compared]:
                     found += _compare_sent(_journal(before, name), _journal(now, name))
             elif name not in now and before.kinds[name] == "tsync":
                 continue  # the clock of a device, and a replay has no devices
+            elif name == COMMANDS:
+                continue  # what people did; scripts get it from their journals
             elif name not in now:
                 found.append(Compared(name, _count(before[name]), 0, "is not in the replay"))
             else:

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlink.bench import Bench, ModuleConfig
+from mlink.bench.module import Connection
 from mlink.errors import BenchError
-from mlink.module import Category, PortSpec
+from mlink.module import VALUES_PORT, Category, PortSpec
 from mlink.modules.replay.catalog import IMPLEMENTATION, ReplaySettings, ReplayStream
 from mlink.modules.replay.feeds import has_times
 from mlink.proposals import proposal
 from mlink.recording.collection import Recording
 from mlink.recording.journal.reading import Journal
 from mlink.recording.stream import RecordedStream
+from mlink.recording.table import Table
 from mlink.storage.failures import printable
+from mlink.tap.catalog import COMMANDS, VIEW_NAME, TapSettings, beside_port, view_type
 from mlink.transport.codec import is_small
 from mlink.types import DataType
 
@@ -106,11 +109,72 @@ def plan_replay(
         modules[name] = _replayed(module, recording.path, streams, whole=whole)
     if missing:
         raise _not_recorded(missing, recording)
-    plan.bench = replace(bench, modules=modules)
     plan.replayed = frozenset(
         name for name, module in bench.modules.items() if module.type.category in _SOURCES
     )
+    if _add_changes_of_values(modules, recording, journals, whole=whole):
+        plan.replayed |= {VIEW_NAME}
+    elif _set_by_hand(recording):
+        plan.notes.append(
+            f"values of scripts were set by hand: `{COMMANDS}` has them, but no journal; the replay"
+            " has the values of the start"
+        )
+    plan.bench = replace(bench, modules=modules)
     return plan
+
+
+def _add_changes_of_values(
+    modules: dict[str, ModuleConfig],
+    recording: Recording,
+    journals: Mapping[str, Journal],
+    *,
+    whole: bool,
+) -> bool:
+    """Let scripts get the changes of their values, which their journals have, from the recording.
+
+    They get a module in place of the view by which people have made them.
+
+    Returns:
+        Whether there are any.
+    """
+    streams: dict[str, ReplayStream] = {}
+    for dataset, journal in journals.items():
+        module = modules.get(journal.header.module)
+        if module is None or module.type.category is not Category.SCRIPT:
+            continue
+        for known in journal.header.inputs:
+            output = f"{module.name}.{VALUES_PORT}"
+            if (
+                (known.id, known.source) != (beside_port(VALUES_PORT), f"{VIEW_NAME}.{output}")
+                or known.data_type != DataType.ControlCommand.name
+                or output in streams
+            ):
+                continue
+            streams[output] = ReplayStream(dataset, known.source)
+            change = PortSpec(known.id, DataType.ControlCommand, beside=VALUES_PORT)
+            answer = PortSpec(known.id, DataType.TableRow, beside=VALUES_PORT)
+            modules[module.name] = replace(
+                module,
+                connections=(*module.connections, Connection(known.id, VIEW_NAME, output)),
+                inputs=(*module.inputs, change),
+                outputs=(*module.outputs, answer),
+            )
+    if streams:
+        outputs = tuple(PortSpec(output, DataType.ControlCommand) for output in streams)
+        settings = TapSettings(socket="")
+        view = ModuleConfig(VIEW_NAME, view_type, settings, None, (), (), outputs)
+        modules[VIEW_NAME] = _replayed(view, recording.path, streams, whole=whole)
+    return bool(streams)
+
+
+def _set_by_hand(recording: Recording) -> bool:
+    """Return whether people have set values of scripts in the recorded run."""
+    if COMMANDS not in recording:
+        return False
+    commands = recording[COMMANDS]
+    return isinstance(commands, Table) and any(
+        len(row) > 2 and row[1] and row[2].endswith(f".{VALUES_PORT}") for row in commands.rows
+    )
 
 
 def _replayed(

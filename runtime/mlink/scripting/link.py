@@ -17,6 +17,7 @@ from mlink.scripting import legacy
 from mlink.scripting.callbacks import check_function
 from mlink.scripting.errors import SyntalosPyError, script_error
 from mlink.scripting.lines import PulseLengths
+from mlink.scripting.offers import Offers
 from mlink.scripting.ports import InputPort, OutputPort, Translate
 from mlink.types import DataType
 
@@ -42,6 +43,8 @@ class ScriptLink:
         self, context: ModuleContext[Any], declared: Mapping[str, str] | None = None
     ) -> None:
         self._context = context
+        self.offers = Offers(context)
+        """Values that the script offers."""
         self._ended = False
         self._waits_after_stop = 0
         as_syntalos = context.run_info.compat == "syntalos"

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlink.bench import Bench
 from mlink.bench.module import Connection, ModuleConfig
 from mlink.errors import ModuleError
-from mlink.module import Category, ModuleType, PortSpec
+from mlink.module import VALUES_PORT, Category, ModuleType, PortSpec
 from mlink.tap.catalog import TapSettings, TapStream, beside_port, tap_type
 from mlink.types import DataType
 
@@ -61,12 +61,24 @@ def add_tap(
     return replace(bench, modules={**bench.modules, tap.id: config})
 
 
-def commandable(bench: Bench) -> list[TapStream]:
+def commandable(bench: Bench, *, repeatable: bool = False) -> list[TapStream]:
     """Return the inputs that a person may command: those of line and control commands.
 
-    Recorders take commands to record them, except for those that are controlled by them.
+    Recorders take commands to record them, except for those that are controlled by them. A script
+    has one for the values that it offers.
+
+    Args:
+        bench: The bench.
+        repeatable: Only what a script's journal has, so that a replay has it, too: values.
     """
-    return [
+    values = [
+        TapStream(f"{module.name}.{VALUES_PORT}", DataType.ControlCommand)
+        for module in bench.modules.values()
+        if module.type.category is Category.SCRIPT
+    ]
+    if repeatable:
+        return values
+    return values + [
         TapStream(f"{module.name}.{port.id}", port.data_type)
         for module in bench.modules.values()
         for port in module.inputs

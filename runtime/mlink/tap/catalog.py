@@ -13,6 +13,8 @@ TAP_NAME = "mlink-tap"
 """Module type, and name of the module in the bench: no bench of a user's has that name."""
 VIEW_NAME = "mlink-view"
 """The same of the tap of a view."""
+COMMANDS = "view-commands"
+"""Dataset of what people have commanded by a view."""
 
 
 class TapStream(msgspec.Struct, frozen=True):

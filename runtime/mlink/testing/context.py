@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mlink.clock import ManualClock
+from mlink.metadata import Settable
 from mlink.module import RunInfo
 from mlink.modules.script.settings import ScriptSettings, script_ports
 from mlink.storage.edl import Dataset
 from mlink.testing.ports import RunnerInput, RunnerOutput
+from mlink.types import ControlCommand
 from mlink.waiting import ServiceLoop
 from mlink.worker.virtual_time.agenda import Agenda
 
@@ -90,6 +92,8 @@ class RunnerContext:
         self.status = ""
         self.reports: dict[str, float | str] = {}
         self.hints: list[str] = []
+        self.set_value: Callable[[ControlCommand], object] | None = None
+        """What takes changes of values that the script offers."""
         self.limit_usec: int | None = 0
         self._at_limit = at_limit
         self._agenda = Agenda()
@@ -142,6 +146,13 @@ class RunnerContext:
     def note_loss(self, what: str, remedy: str) -> None:
         """Keep it as a hint."""
         self.hints.append(f"{what}. {remedy}")
+
+    def offer(self, values: Sequence[Settable], take: Callable[[ControlCommand], object]) -> None:  # noqa: ARG002
+        """Keep what takes changes of the values."""
+        self.set_value = take
+
+    def refuse(self, why: str) -> None:
+        """Do nothing: no person gives commands."""
 
     def serve(self, timeout_usec: int = -1) -> None:
         """Dispatch what is due, until a stop is requested (-1) or for one wait.

@@ -41,6 +41,8 @@ KEPT_ITEMS = 20_000
 _KEPT_BATCHES = 2_000
 KEPT_LINES = 2_000
 _KEPT_ACTS = 200
+_KEPT_VALUES = 200
+"""Of one module."""
 _ACTS_PER_S = 50
 """Commands of all pages together."""
 NOTE_S = 0.1
@@ -95,6 +97,8 @@ class RunState:
         self.metadata: dict[str, dict[str, Any]] = {}
         self.log: deque[LogLine] = deque(maxlen=KEPT_LINES)
         self.acts: deque[Acted] = deque(maxlen=_KEPT_ACTS)
+        self.values: dict[str, dict[str, str]] = {}
+        """Target → name → what it was set to by hand."""
         self._acts_s: deque[float] = deque(maxlen=_ACTS_PER_S)
         self._refused = 0
         """Commands that were refused here since the feed was told."""
@@ -156,7 +160,15 @@ class RunState:
             self.stood, self._steps, self._is_stepping = message, writer, False
         elif isinstance(message, Acted):
             self.acts.append(message)
+            self._note_value(message)
         self._pass_on(message)
+
+    def _note_value(self, acted: Acted) -> None:
+        name, equals, value = acted.act.text.partition("=")
+        if equals and not acted.refused:
+            values = self.values.setdefault(acted.act.target, {})
+            if len(values) < _KEPT_VALUES or name.strip() in values:
+                values[name.strip()] = value.strip()
 
     def never_came(self) -> None:
         """Note that the run's process has ended: if it never connected, there is no result."""
@@ -245,6 +257,7 @@ class RunState:
             "lost_contact": self.lost_contact,
             "metadata": self.metadata,
             "stood": msgspec.to_builtins(self.stood),
+            "values": self.values,
             "acts": msgspec.to_builtins(list(self.acts)),
             "log": msgspec.to_builtins(list(self.log)),
             "items": msgspec.to_builtins([items for items in found if items is not None]),

@@ -25,7 +25,7 @@ from mlink.waiting import ServiceLoop, Waiting
 from mlink.worker.facts import ModuleFacts
 from mlink.worker.handler_times import HandlerTimes
 from mlink.worker.input_port import WorkerInput
-from mlink.worker.second_source import SecondSource
+from mlink.worker.second_source import SecondSources
 from mlink.worker.stages import StageTimes
 from mlink.worker.timers import Timers
 from mlink.worker_spec import WorkerSpec
@@ -84,17 +84,9 @@ class ModuleHost(ModuleFacts):
         self._stages = StageTimes(Path(spec.stages_dir), spec.name) if spec.stages_dir else None
         if self._stages is not None:
             self._stages.attach(self.inputs, self.outputs)
-        self._second_sources = [
-            SecondSource(
-                self.inputs[port.beside],
-                self.inputs_beside[port.id],
-                self.outputs_beside[port.id],
-                lambda: self.master_clock.now_usec(),
-                self.log,
-            )
-            for port in spec.inputs
-            if port.beside
-        ]
+        self.by_hand = SecondSources(self, lambda: self.master_clock.now_usec(), self.log)
+        """What people command beside the bench."""
+        self.offer, self.refuse = self.by_hand.offer, self.by_hand.refuse
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start master time; its zero is this CLOCK_MONOTONIC reading in ns.
@@ -104,7 +96,12 @@ class ModuleHost(ModuleFacts):
         if isinstance(self.master_clock, MasterClock):
             self.master_clock.t0_monotonic_ns = t0_monotonic_ns
         self.started = True
-        self.journal.note_start(self.inputs)
+        self.journal.note_start(self.journaled_inputs)
+
+    @property
+    def journaled_inputs(self) -> dict[str, WorkerInput]:
+        """The inputs that the module's journal has."""
+        return {**self.inputs, **self.by_hand.of_values}
 
     @property
     def waiting(self) -> Waiting:
@@ -131,7 +128,7 @@ class ModuleHost(ModuleFacts):
 
         It wakes the loop, which then ends; the module is still stopped and closed.
         """
-        if self.failed or any(each.refuses(error) for each in self._second_sources):
+        if self.failed or self.by_hand.refuses(error):
             return
         self.failed = True
         self.send_failure(error, "running")
@@ -297,7 +294,7 @@ class ModuleHost(ModuleFacts):
             self.journal.open(
                 dataset,
                 self.name,
-                self.inputs,
+                self.journaled_inputs,
                 self.outputs,
                 self.spec.sources,
                 self.master_clock,

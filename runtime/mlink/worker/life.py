@@ -186,6 +186,7 @@ class Worker:
         self._module.start()
         for port in self.host.all_outputs:
             port.frozen = True
+        self.host.by_hand.frozen = True
         self._channel.send(control.Started(self._output_metadata()))
 
     def _run_until_stop(self) -> None:

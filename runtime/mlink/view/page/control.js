@@ -1,11 +1,13 @@
-// Commands by hand: lines of boards, commands to modules, and what became of each.
+// Commands by hand: lines of boards, commands to modules, values, and what became of each.
 
 import { duration, make } from "./format.js";
+import { Values } from "./values.js";
 
 const SHOWN = 50;
 const LEVELS = [["High", "high"], ["Low", "low"], ["Pulse", "pulse"]];
 const LINE_COMMANDS = ["high", "low", "pulse", "analog", "output", "input", "pull-up"];
 const CONTROLS = ["start", "pause", "stop", "step"];
+const OF_A_SCRIPT = ".@values"; // end of the target that takes its values
 
 const labelled = (label, input) => make("label", {}, make("span", {}, label), input);
 const number = (name, value, most) => make("input", { name, type: "number", min: 0, max: most, step: 1, value, required: true });
@@ -86,11 +88,13 @@ function commands(target, isDevice, act) {
   return { body: make("div", {}, form), update() {} };
 }
 
+const shownTarget = (target) => target.replace(OF_A_SCRIPT, "");
+
 function actRow({ act, sent_usec: sent, taken_usec: taken, refused }) {
-  const line = act.command in Object.fromEntries(CONTROLS.map((each) => [each, 1])) || act.command === "custom" ? "" : `line ${act.line ?? 0} `;
+  const line = LINE_COMMANDS.includes(act.command) ? `line ${act.line ?? 0} ` : "";
   const value = act.command === "analog" ? ` ${act.value ?? 0}` : act.command === "pulse" ? ` ${duration(act.duration_usec ?? 0)}` : act.text ? ` ${act.text}` : "";
   const end = refused ? `refused: ${refused}` : `taken ${duration(taken - sent)} later`;
-  return make("tr", { class: refused ? "refused" : "" }, make("td", { class: "time" }, duration(sent)), make("td", {}, act.target),
+  return make("tr", { class: refused ? "refused" : "" }, make("td", { class: "time" }, duration(sent)), make("td", {}, shownTarget(act.target)),
     make("td", {}, `${line}${act.command}${value}`), make("td", {}, act.by), make("td", {}, end));
 }
 
@@ -115,7 +119,7 @@ export class ControlPanel {
 
   build() {
     const { bench, role, acts } = this.#store, { targets = [], no_control: why } = bench;
-    this.#parts = role === "owner" ? targets.map((target) => this.#part(target)) : [];
+    this.#parts = role === "owner" ? targets.map((target) => this.#part(target)).filter(Boolean) : [];
     this.#fields.replaceChildren(...this.#parts.map(({ title, body }) => make("article", { class: "panel", "aria-label": `control ${title}` }, make("div", {}, make("h2", {}, title)), body)));
     for (const acted of acts) this.#note(acted);
     this.#rows.replaceChildren(...acts.slice(-SHOWN).reverse().map(actRow));
@@ -127,16 +131,32 @@ export class ControlPanel {
 
   #part(target) {
     const [name, port] = target.target.split("."), module = this.#store.bench.modules.find((each) => each.name === name);
-    if (target.data_type !== "LineCommand") return { title: target.target, ...commands(target, module.category === "device", this.#act) };
+    if (port === OF_A_SCRIPT.slice(1)) {
+      const values = this.#values(target, this.#store.metadata[`${target.target}@view`]?.controls);
+      return values && { target: target.target, title: `${name}: values`, ...values };
+    }
+    if (target.data_type !== "LineCommand") {
+      const part = { target: target.target, title: target.target, ...commands(target, module.category === "device", this.#act) };
+      const changes = `${name}.changes`, values = this.#values(target, this.#store.metadata[changes]?.controls, this.#store.streams.get(changes));
+      if (values) part.body.prepend(values.body);
+      return { ...part, ...(values && { note: values.note, update: values.update }) };
+    }
     const streams = (ports) => ports.map((each) => this.#store.streams.get(each)).filter(Boolean);
     const readings = module.outputs.filter((each) => each.data_type === "LineReading").map((each) => `${name}.${each.id}`);
     const commanded = module.inputs.filter((each) => each.id === port && each.source).map((each) => each.source);
     const lines = new Lines(target, streams([...readings, ...commanded]), this.#act);
-    return { title: target.target, body: lines.body, note: (acted) => lines.note(acted), update: () => lines.update() };
+    return { target: target.target, title: target.target, body: lines.body, note: (acted) => lines.note(acted), update: () => lines.update() };
+  }
+
+  /** The values of a target, if it has any; `changes` is the stream of a camera that has what became of them. */
+  #values({ target }, controls, changes) {
+    if (!controls?.length) return null;
+    const values = new Values(controls, this.#store.values[target] ?? {}, changes, (text) => this.#act({ target, command: "set", text }));
+    return { body: values.body, note: (acted) => values.note(acted), update: () => values.update() };
   }
 
   #note(acted) {
-    for (const part of this.#parts) if (part.title === acted.act.target) part.note?.(acted);
+    for (const part of this.#parts) if (part.target === acted.act.target) part.note?.(acted);
   }
 
   /** Shows what became of a command. */
@@ -145,7 +165,7 @@ export class ControlPanel {
     this.#rows.prepend(actRow(acted));
     while (this.#rows.rows.length > SHOWN) this.#rows.deleteRow(-1);
     this.#list.hidden = this.#box.hidden = false;
-    this.#last.textContent = acted.refused ? `${acted.act.target}: ${acted.act.command} was refused: ${acted.refused}` : `${acted.act.target}: ${acted.act.command} taken`;
+    this.#last.textContent = acted.refused ? `${shownTarget(acted.act.target)}: ${acted.act.command} was refused: ${acted.refused}` : `${shownTarget(acted.act.target)}: ${acted.act.command} taken`;
   }
 
   update(running) {

@@ -134,6 +134,7 @@ export class Store extends EventTarget {
   folder = ""; // of the `mlink view` that serves this page
   metadata = {};
   log = [];
+  values = {}; // target → name → what it was set to by hand
   acts = []; // commands by hand, and what became of them
   guestToken = ""; // of the link for those who may only look
   streams = new Map();
@@ -163,6 +164,7 @@ export class Store extends EventTarget {
     this.stood = message.stood;
     this.log = message.log;
     this.acts = message.acts;
+    this.values = message.values;
     this.guestToken = message.guest_token;
     this.streams.clear();
     if (message.bench) this.#setBench(message.bench);
@@ -179,6 +181,8 @@ export class Store extends EventTarget {
   }
 
   #addAct(acted) {
+    const [, name, value] = acted.act.text?.match(/^([^=]*)=(.*)$/) ?? [];
+    if (name && !acted.refused) (this.values[acted.act.target] ??= {})[name.trim()] = value.trim();
     this.acts.push(acted);
     if (this.acts.length > 200) this.acts.splice(0, this.acts.length - 200);
   }

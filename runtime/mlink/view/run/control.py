@@ -8,7 +8,7 @@ from typing import Final
 from mlink.errors import MlinkError
 from mlink.module import ModuleContext
 from mlink.modules.data.event_table import EventTable
-from mlink.tap.catalog import TapSettings
+from mlink.tap.catalog import COMMANDS, TapSettings
 from mlink.types import (
     ControlCommand,
     ControlCommandKind,
@@ -19,7 +19,6 @@ from mlink.types import (
 )
 from mlink.view.messages import Act, Acted, RefusedActs
 
-DATASET: Final = "view-commands"
 _FILE: Final = "commands.csv"
 _HEADER: Final = ("Sent [µs]", "Taken [µs]", "To", "Command", "Line", "Value", "Duration [µs]",
                   "By", "Refused")  # fmt: skip
@@ -38,6 +37,7 @@ _CONTROLS: Final = {
     "stop": ControlCommandKind.STOP,
     "step": ControlCommandKind.STEP,
     "custom": ControlCommandKind.CUSTOM,
+    "set": ControlCommandKind.CUSTOM,
 }
 
 
@@ -64,7 +64,7 @@ class Control:
     def start(self) -> None:
         """Begin the table of commands, if there is anything to command."""
         if self._types:
-            dataset = self._context.create_dataset(DATASET)
+            dataset = self._context.create_dataset(COMMANDS)
             summary = "Commands that people gave by the page of the run"
             self._table = EventTable(dataset, _FILE, _HEADER, summary)
 
@@ -137,7 +137,7 @@ class Control:
         """
         data_type = self._types.get(act.target)
         if data_type is None:
-            raise MlinkError(f"'{act.target}' cannot be commanded")
+            raise MlinkError(f"'{act.target}' cannot be commanded in this run")
         if not self._context.running:
             raise MlinkError("the run has not begun, or has ended")
         if len(self._waiting[act.target]) >= _MOST_WAITING:
@@ -152,7 +152,9 @@ def _control_command(act: Act) -> ControlCommand:
     if kind is None:
         raise MlinkError(f"there is no command '{act.command}'")
     if bool(act.text) is not (kind is ControlCommandKind.CUSTOM):
-        raise MlinkError("a command 'custom' has a text, the others have none")
+        raise MlinkError("commands 'custom' and 'set' have a text, the others have none")
+    if act.command == "set" and "=" not in act.text:
+        raise MlinkError("the text of 'set' is NAME=VALUE")
     if len(act.text) > _LONGEST_TEXT or not act.text.isprintable():
         raise MlinkError(f"a text is one line of at most {_LONGEST_TEXT} characters")
     return ControlCommand(kind, command=act.text)

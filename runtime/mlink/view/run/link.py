@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +26,7 @@ from mlink.devices import Simulation
 from mlink.engine.status import Phase, RunObserver, RunResult, RunStatus, StreamStatus
 from mlink.errors import MlinkError
 from mlink.modules.actions.catalog import UserControlSettings
-from mlink.tap.attach import add_tap, commandable, with_second_sources
+from mlink.tap.attach import add_tap, with_second_sources
 from mlink.tap.catalog import TapStream, view_type
 from mlink.types import DataType
 from mlink.view.guard import Tokens, new_tokens
@@ -56,15 +56,14 @@ _BEHIND_BYTES = 1 << 20
 _LINE_LENGTH = 4_000
 
 
-def with_view(bench: Bench, link: ViewLink, *, control: bool = False) -> Bench:
+def with_view(bench: Bench, link: ViewLink, *, commanded: Sequence[TapStream] = ()) -> Bench:
     """Return a bench with the module that feeds a view.
 
     Args:
         bench: The bench; it is not changed.
         link: The view.
-        control: Whether pages may command its modules.
+        commanded: What pages may command, of `mlink.tap.attach.commandable`.
     """
-    commanded = commandable(bench) if control else []
     if commanded:
         bench = with_second_sources(bench, commanded, view_type)
     return add_tap(
@@ -82,7 +81,8 @@ class ViewLink(ClosesOnExit):
         duration_s: Length of the run in s, if it is known.
         served_at: Socket of a program that serves the page already, as `mlink view FOLDER` does;
             then `address` is not used, and there are no links.
-        no_control: Why pages may command nothing; "" where they may.
+        commanded: What pages may command, of `mlink.tap.attach.commandable`.
+        no_control: Why pages may command nothing else; "" where they may command all.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class ViewLink(ClosesOnExit):
         *,
         duration_s: float | None = None,
         served_at: Path | None = None,
+        commanded: Sequence[TapStream] = (),
         no_control: str = "",
     ) -> None:
         self.on_stop: Callable[[str], None] = lambda _reason: None
@@ -110,6 +111,7 @@ class ViewLink(ClosesOnExit):
         self._folder: Path | None = None
         self._steps: Steps | None = None
         self._served_at = served_at
+        self._commanded = commanded
         self._no_control = no_control
 
     @property
@@ -254,8 +256,24 @@ class ViewLink(ClosesOnExit):
             raise MlinkError(
                 f"the program of the view is not there ({error})", remedy="Start the run again."
             ) from error
-        self._line.put(Begins(_shown(self._bench, self._duration_s, self._no_control)))
+        self._line.put(Begins(self._shown()))
         self._line.flush()
+
+    def _shown(self) -> ShownBench:
+        bench, why = self._bench, self._no_control
+        targets = [
+            ShownTarget(each.stream, each.data_type.name, _lines(bench, each))
+            for each in self._commanded
+        ]
+        return ShownBench(
+            bench.name,
+            str(bench.path),
+            bench.time or "real",
+            self._duration_s,
+            _shown_modules(bench),
+            targets,
+            why if targets or why else "no module of this bench takes commands",
+        )
 
     def _listening(self) -> Listening:
         """Return what the program prints when it serves.
@@ -292,7 +310,7 @@ class ViewLink(ClosesOnExit):
         self._observer.on_log("", logging.WARNING, "the view has ended: the run goes on without it")
 
 
-def _shown(bench: Bench, duration_s: float | None, no_control: str) -> ShownBench:
+def _shown_modules(bench: Bench) -> list[ShownModule]:
     modules = []
     for module in bench.modules.values():
         sources = {
@@ -312,16 +330,7 @@ def _shown(bench: Bench, duration_s: float | None, no_control: str) -> ShownBenc
                 outputs=[ShownPort(port.id, port.data_type.name) for port in module.outputs],
             )
         )
-    targets = [] if no_control else commandable(bench)
-    return ShownBench(
-        bench.name,
-        str(bench.path),
-        bench.time or "real",
-        duration_s,
-        modules,
-        [ShownTarget(each.stream, each.data_type.name, _lines(bench, each)) for each in targets],
-        no_control if targets or no_control else "no module of this bench takes commands",
-    )
+    return modules
 
 
 def _lines(bench: Bench, target: TapStream) -> list[int]:

@@ -78,8 +78,8 @@ class VirtualHost(ModuleHost):
         self._losses: tuple[dict[str, list[int]], dict[str, int]] = ({}, {})
         """Counts of lost items, as they were sent to the engine last."""
         self._loud_before = 0
-        self._loud = [p for p in self.outputs.values() if p.id not in spec.quiet_outputs]
-        for port in self.outputs.values():
+        self._loud = [p for p in self.all_outputs if p.id not in spec.quiet_outputs]
+        for port in self.all_outputs:
             port.while_full = self._read_ahead
             port.losing = spec.losing_out.get(port.id, [])
             port.now_ns = self._driver.now_ns
@@ -93,7 +93,7 @@ class VirtualHost(ModuleHost):
 
     @property
     def _live_inputs(self) -> list[WorkerInput]:
-        return list(self.inputs.values())
+        return self.all_inputs
 
     @property
     def waiting(self) -> Waiting:
@@ -104,10 +104,10 @@ class VirtualHost(ModuleHost):
         """Start with the turn; the run's zero is this virtual time in ns."""
         self._master.zero_usec = t0_monotonic_ns // 1000
         if self.module is not None and not self.module.ahead:  # threads of a script are the user's
-            for port in self.outputs.values():
+            for port in self.all_outputs:
                 port.restrict_to(threading.get_ident(), self.fail)
         self.started = self._has_turn = True
-        self.journal.note_start(self.inputs)
+        self.journal.note_start(self.journaled_inputs)
 
     def ask_stop(self, at_usec: int = 0) -> None:
         """Request the module's stop: it stops acquiring at once, and its time is the run's end."""
@@ -352,7 +352,7 @@ class VirtualHost(ModuleHost):
 
         Items for a module with costs wait in their queue as in real time, and a full one loses.
         """
-        for port in self.inputs.values() if not self.spec.costs else ():
+        for port in self.all_inputs if not self.spec.costs else ():
             port.read_ahead()
 
     def _await_control(self) -> None:

@@ -31,12 +31,13 @@ class TapedHost(VirtualHost):
         doorbell: Doorbell,
     ) -> None:
         super().__init__(spec, settings, channel, doorbell)
-        taped = [self.inputs[port] for port in spec.tape_ports if port in self.inputs]
+        known = {port.id: port for port in self.all_inputs}
+        taped = [known[port] for port in spec.tape_ports if port in known]
         self._tape = Tape(Path(spec.tape), taped, spec.sources)
 
     @property
     def _live_inputs(self) -> list[WorkerInput]:
-        return [port for port in self.inputs.values() if port not in self._tape.ports]
+        return [port for port in self.all_inputs if port not in self._tape.ports]
 
     def begin(self, t0_monotonic_ns: int) -> None:
         """Start with the turn, and with the recorded readings of the clock."""
