@@ -95,7 +95,8 @@ def offer(
         minimum: Least value of a number, at least −2^53; needed for numbers.
         maximum: Greatest value of a number, at most 2^53.
         unit: Its unit, for people; at most 16 characters.
-        on_change: Called with each new value while the script waits, as `on_data` is.
+        on_change: Called with each new value while the script waits, as `on_data` is. A ModuleError
+            in it refuses the value, in words; other errors end the run.
 
     Returns:
         The offer, whose `value` is the present one.

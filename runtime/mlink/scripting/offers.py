@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from mlink.errors import ModuleError
+from mlink.errors import MlinkError, ModuleError
 from mlink.metadata import Settable
 from mlink.module import ModuleContext
 from mlink.scripting.callbacks import check_function
@@ -115,9 +115,13 @@ class Offers:
             raise ModuleError(f"'{offer.name}' is {what}, not {text.strip()[:40]!r}")
         if why := _out_of_bounds(offer._settable, value):
             raise ModuleError(f"'{offer.name}' {why}")
-        offer._value = value
-        if offer._on_change is not None:
-            offer._on_change(value)
+        before, offer._value = offer._value, value
+        try:
+            if offer._on_change is not None:
+                offer._on_change(value)
+        except MlinkError:  # the answer to the person, as from any module
+            offer._value = before
+            raise
 
 
 def _settable(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlink.clock import ManualClock
+from mlink.errors import ModuleError
 from mlink.metadata import Settable
 from mlink.module import RunInfo
 from mlink.modules.script.settings import ScriptSettings, script_ports
@@ -92,6 +93,8 @@ class RunnerContext:
         self.status = ""
         self.reports: dict[str, float | str] = {}
         self.hints: list[str] = []
+        self.frozen = False
+        """Whether `start()` has returned."""
         self.set_value: Callable[[ControlCommand], object] | None = None
         """What takes changes of values that the script offers."""
         self.limit_usec: int | None = 0
@@ -148,7 +151,13 @@ class RunnerContext:
         self.hints.append(f"{what}. {remedy}")
 
     def offer(self, values: Sequence[Settable], take: Callable[[ControlCommand], object]) -> None:  # noqa: ARG002
-        """Keep what takes changes of the values."""
+        """Keep what takes changes of the values.
+
+        Raises:
+            ModuleError: `start()` has returned.
+        """
+        if self.frozen:
+            raise ModuleError("values are offered before start() has returned")
         self.set_value = take
 
     def refuse(self, why: str) -> None:

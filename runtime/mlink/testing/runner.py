@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mlink.bench import load_bench
-from mlink.errors import BenchError, ScriptError
+from mlink.errors import BenchError, MlinkError, ModuleError, ScriptError
 from mlink.modules.script.pyscript import ScriptModule
 from mlink.modules.script.settings import ScriptPort, ScriptSettings
 from mlink.proposals import proposal
@@ -19,6 +19,7 @@ from mlink.testing.context import RunnerContext
 from mlink.testing.ports import RunnerOutput
 from mlink.testing.process_state import ProcessState
 from mlink.testing.turns import ScriptThread
+from mlink.types import ControlCommand, ControlCommandKind
 
 
 class ScriptRunner:
@@ -152,6 +153,7 @@ class ScriptRunner:
         self._do("start", self._module.start)
         for port in self._context.outputs.values():
             port.frozen = True
+        self._context.frozen = True
         self._context.limit_usec = self.time_usec
         self._do("run", self._run)
 
@@ -190,6 +192,34 @@ class ScriptRunner:
         self._context.call_at(when, lambda: target.deliver(accepted, self._context.clock.time_usec))
         if at_usec is None:
             self.run_for(0)
+
+    def set_value(self, name: str, value: bool | float) -> None:
+        """Set a value that the script offers (`mlink.script.offer`), as a person does by the page.
+
+        Args:
+            name: Its name.
+            value: The new value; it is set when the script waits.
+
+        Raises:
+            ModuleError: The script offers no such value, or refuses it: the run goes on.
+        """
+        self._require_running()
+        text = str(value).lower() if isinstance(value, bool) else repr(value)
+        command = ControlCommand(ControlCommandKind.CUSTOM, command=f"{name}={text}")
+        refused: list[MlinkError] = []
+
+        def change() -> None:
+            try:
+                if self._context.set_value is None:
+                    raise ModuleError("the script offers no values")
+                self._context.set_value(command)
+            except MlinkError as error:
+                refused.append(error)
+
+        self._context.call_at(self.time_usec, change)
+        self.run_for(0)
+        if refused:
+            raise refused[0]
 
     def stop(self) -> None:
         """End the run and close.

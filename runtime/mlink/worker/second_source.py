@@ -70,7 +70,7 @@ class SecondSource:
         number, taken_usec = self._second.taken - 1, self._now_usec()
         self._refusal = ""
         if (handler := self._first.on_item) is None:
-            self._refusal = "it takes none now"
+            self._refusal = "it takes no commands now"
         else:
             self._handle(handler, item)
         if self._refusal:

@@ -14,7 +14,7 @@ import pytest
 from mlink import recording
 from mlink.storage.account import ACCOUNT
 from tests.integration.view.test_program import page_of
-from tests.support.shown_run import BENCH, LIMIT_S, SCRIPT, Shown
+from tests.support.shown_run import BENCH, LIMIT_S, Shown
 
 BOARD = """
 [devices]
@@ -54,7 +54,9 @@ def command(shown: Shown) -> dict:
     board = {"target": "board.fmctl"}
     with page_of(shown) as page:
         targets = page.next()["bench"]["targets"]
-        assert [each["target"] for each in targets] == ["video.control-in", "board.fmctl"]
+        assert [each["target"] for each in targets] == [
+            "loop.@values", "blinker.@values", "video.control-in", "board.fmctl",
+        ]  # fmt: skip
         page.until("Batch")
         high = acted(page, **board, command="high", line=8)
         assert high["taken_usec"] >= high["sent_usec"], high
@@ -123,15 +125,15 @@ def test_without_leave_a_run_takes_no_command_and_says_how(shown: Shown) -> None
     ("options", "message"),
     [
         (["--view-control"], "it needs --view"),
-        (["--view", "--view-control", "--time", "virtual"], "in virtual time nobody commands"),
-        (["--view", "--view-control", "--replayable"], "a replay would not have them"),
+        (["--view", "--view-control", "--time", "virtual"], "values of scripts alone"),
+        (["--view", "--view-control", "--replayable"], "no commands but values of scripts"),
     ],
 )
 def test_control_is_refused_where_it_would_make_a_run_wrong(
     tmp_path: Path, options: list[str], message: str
 ) -> None:
-    (tmp_path / "bench.toml").write_text(BENCH)
-    (tmp_path / "loop.py").write_text(SCRIPT)
+    without_scripts = '[modules.src]\ntype = "devel.datasource"\n'
+    (tmp_path / "bench.toml").write_text(without_scripts)
     done = subprocess.run(
         [sys.executable, "-m", "mlink", "run", "bench.toml", *options],
         cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, check=False,

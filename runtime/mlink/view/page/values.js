@@ -6,7 +6,7 @@ import { make } from "./format.js";
 export class Values {
   #all = new Map(); // name → its present value as text, and its elements
   #changes;
-  #seen = 0; // time of the newest change that was looked at
+  #seen; // the newest change that was looked at
 
   /**
    * @param controls what the module offers: name, value, and minimum, maximum, step, unit, choices
@@ -17,7 +17,7 @@ export class Values {
   constructor(controls, known, changes, set) {
     this.#changes = changes;
     const rows = controls.map((each) => this.#row(each, `${known[each.name] ?? each.value}`, set));
-    const titles = ["value", "now", "from – to", ""].map((title) => make("th", { scope: "col" }, title));
+    const titles = ["value", "now", "from – to", ""].map((title) => make("th", { scope: "col", class: title === "now" ? "right" : "" }, title));
     this.body = make("div", { class: "values" }, make("table", {}, make("thead", {}, make("tr", {}, ...titles)), make("tbody", {}, ...rows)));
   }
 
@@ -51,10 +51,9 @@ export class Values {
   }
 
   update() {
-    for (const { time, cells: [, name, , got] } of this.#changes?.rows ?? []) {
-      if (time <= this.#seen) continue;
-      this.#seen = time;
-      if (this.#all.has(name)) this.#show(name, got);
-    }
+    const rows = this.#changes?.rows ?? [], newest = rows.at(-1);
+    if (newest === this.#seen) return;
+    for (const { cells: [, name, , got] } of rows.slice(rows.lastIndexOf(this.#seen) + 1)) if (this.#all.has(name)) this.#show(name, got);
+    this.#seen = newest;
   }
 }

@@ -152,7 +152,7 @@ def _control_command(act: Act) -> ControlCommand:
     if kind is None:
         raise MlinkError(f"there is no command '{act.command}'")
     if bool(act.text) is not (kind is ControlCommandKind.CUSTOM):
-        raise MlinkError("commands 'custom' and 'set' have a text, the others have none")
+        raise MlinkError("a command 'custom' or 'set' has a text, the others have none")
     if act.command == "set" and "=" not in act.text:
         raise MlinkError("the text of 'set' is NAME=VALUE")
     if len(act.text) > _LONGEST_TEXT or not act.text.isprintable():
