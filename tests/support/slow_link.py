@@ -15,12 +15,11 @@ class SlowLink(ClosesOnExit):
     """Forwards connections to another port of this machine, in a thread of its own.
 
     Attributes:
-        stalled: Whether nothing is forwarded.
         bytes_per_s: Most bytes per second and direction; 0 for no limit.
     """
 
     def __init__(self, port: int) -> None:
-        self.stalled = False
+        self._stalled = False
         self.bytes_per_s = 0
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -35,6 +34,15 @@ class SlowLink(ClosesOnExit):
     def endpoint(self) -> str:
         """Where to connect, for Zenoh."""
         return f"tcp/127.0.0.1:{self.port}"
+
+    def stall(self) -> None:
+        """Forward nothing until `go_on`: from the return of this call not a byte."""
+        with self._lock:
+            self._stalled = True
+
+    def go_on(self) -> None:
+        """Forward again, what came meanwhile first."""
+        self._stalled = False
 
     def cut(self) -> None:
         """Break all connections, and refuse new ones until `join`."""
@@ -66,7 +74,7 @@ class SlowLink(ClosesOnExit):
             time.sleep(0.001 if self.bytes_per_s else 0.0002)
 
     def _turn(self) -> None:
-        sources = [] if self.stalled else list(self._pairs)
+        sources = [] if self._stalled else list(self._pairs)
         for each in select.select([self._listener, *sources], [], [], 0.005)[0]:
             if each is self._listener:
                 self._accept()

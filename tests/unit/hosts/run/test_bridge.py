@@ -131,7 +131,7 @@ def ends(tmp_path, link, near) -> Iterator[Callable[..., Ends]]:
         return made[-1]
 
     yield make
-    link.stalled = False
+    link.go_on()
     for each in made:
         each.close()
 
@@ -217,10 +217,10 @@ def test_a_link_that_stands_still_costs_the_source_no_wait_and_losses_are_counte
     both.source._box._most_items = 20
     both.send(frame(0))
     until(lambda: len(both.got.items) == 1)
-    link.stalled = True
+    link.stall()
     for number in range(1, 100):
         both.send(frame(number))  # returns although nothing moves
-    link.stalled = False
+    link.go_on()
     both.end()
     _, lost = both.account
     assert lost >= 79 - 20
@@ -242,7 +242,7 @@ def test_an_end_that_never_comes_is_named_at_both_ends(ends, link):
     both = ends(end_s=0.5)
     both.send(reading(0))
     until(lambda: len(both.got.items) == 1)
-    link.stalled = True
+    link.stall()
     both.send(reading(1))
     both.end()
     assert "did not acknowledge the end of cam.video" in both.out.losses[0][0]
