@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from mlink.engine.status import Failure
+
 Wait = Callable[[float], bool]
 """Lets the engine go on for at most so many seconds; returns False when the run ends."""
 Figures = Mapping[str, float | str]
@@ -17,6 +19,15 @@ class StartAt(NamedTuple):
     t0_ns: int
     """Zero of master time on CLOCK_MONOTONIC, in ns; not in the future."""
     figures: Figures
+
+
+class Looked(NamedTuple):
+    """What others of a run have reported."""
+
+    failures: tuple[Failure, ...] = ()
+    """Failures of theirs that were not reported before."""
+    stop: str = ""
+    """Why one of them has ended the run as a success; "" if none has."""
 
 
 class RunControl(Protocol):
@@ -34,8 +45,12 @@ class RunControl(Protocol):
     def started(self, t0_ns: int) -> Figures:
         """Let others start: master time has begun."""
 
-    def look(self) -> None:
-        """Handle what has come; called about four times a second while the run lasts."""
+    def look(self) -> Looked | None:
+        """Handle what has come; called about four times a second while the run lasts.
+
+        Returns:
+            What ends the run, if there is something; None for nothing.
+        """
 
     def ended(self, *, success: bool) -> None:
         """Let others stop: the run ends, its modules are stopped next."""

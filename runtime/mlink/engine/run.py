@@ -34,7 +34,7 @@ from mlink.engine.outcome import Outcome
 from mlink.engine.plan import order_modules, start_order
 from mlink.engine.reaching import Reaching
 from mlink.engine.recording import Recording
-from mlink.engine.remote import RunControl
+from mlink.engine.remote import Looked, RunControl
 from mlink.engine.report import Reporter, ReporterLogHandler
 from mlink.engine.setup.descriptors import enough_descriptors
 from mlink.engine.setup.devices import open_devices
@@ -126,6 +126,11 @@ class Engine:
     def failures(self) -> list[Failure]:
         """The failures so far; readable from any thread."""
         return self._outcome.failures
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the run ends as a success; empty while nothing has requested its end."""
+        return self._outcome.stop_reason
 
     def request_stop(self, reason: str = "stop requested") -> None:
         """Request the end of the run, as a success; may be called from any thread."""
@@ -368,7 +373,14 @@ class Engine:
             return
         while not self._outcome.ending:
             self._pump(self._length.left_s(_STEP_S))
-            self._with_control(lambda control: control.look())
+            self._with_control(lambda control: self._take(control.look()))
+
+    def _take(self, looked: Looked | None) -> None:
+        """Take what others of the run have reported."""
+        for failure in looked.failures if looked is not None else ():
+            self._outcome.add(failure)
+        if looked is not None and looked.stop:
+            self._outcome.stop(looked.stop)
 
     def _end(self, messages: RunMessages) -> None:
         ending = RunEnding(
