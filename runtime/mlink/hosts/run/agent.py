@@ -13,7 +13,9 @@ from typing import Any, BinaryIO, Final
 from mlink.catalog import module_types
 from mlink.closing import ClosesOnExit
 from mlink.errors import HostError, StorageError
+from mlink.hosts.link.agent import Agent
 from mlink.hosts.link.calls import Message
+from mlink.hosts.link.lease import Lease
 from mlink.hosts.run import messages
 from mlink.hosts.run.bridge import Link
 from mlink.hosts.run.hosted import HostedRun, refuse_second
@@ -40,6 +42,7 @@ class RunService(ClosesOnExit):
             Unix socket.
         allow_scripts: Whether controllers may run scripts and programs of theirs here.
         address: Own address for the exchanges of clocks; "" for no such exchanges.
+        check_lease: Raises a HostError for a run that has not taken this host.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class RunService(ClosesOnExit):
         *,
         allow_scripts: bool = False,
         address: str = "127.0.0.1",
+        check_lease: Callable[[str], object] = lambda _run: None,
     ) -> None:
         self._data, self._endpoint = data, endpoint
         self._allow_scripts, self._address = allow_scripts, address
+        self._check_lease = check_lease
         self._run: HostedRun | None = None
         self._lock = threading.Lock()
         self._hashes: dict[tuple[str, str], tuple[Any, BinaryIO]] = {}
@@ -69,6 +74,14 @@ class RunService(ClosesOnExit):
             messages.Fetch: self.fetch,
             messages.Digest: self.digest,
         }
+
+    def lease_ended(self, lease: Lease, why: str) -> None:
+        """End a run whose controller has lost this host."""
+        if self._run is not None and self._run.run == lease.run and not self._run.is_over:
+            self._run.halt(f"the lease of {lease.owner} has ended: {why}", abort=False)
+
+    def look(self) -> None:
+        """Do nothing: each run has a thread of its own."""
 
     @property
     def current(self) -> HostedRun | None:
@@ -101,6 +114,7 @@ class RunService(ClosesOnExit):
     def prepare(self, request: messages.Prepare) -> messages.Prepares:
         """Begin a run."""
         with self._lock:
+            self._check_lease(request.run)
             refuse_second(self._run)
             self._refuse_scripts(request.part)
             folder = self._data / request.run
@@ -239,6 +253,22 @@ class RunService(ClosesOnExit):
         for each in folders:
             folder = folder.folder(each)
         return folder.file(name)
+
+
+def make_runs(agent: Agent) -> RunService:
+    """Return what serves the runs of an agent, in the folder of its recordings."""
+    outside = [
+        each
+        for each in agent.settings.listen
+        if each.partition("/")[0] in ("tls", "tcp") and "/127." not in each
+    ]
+    return RunService(
+        agent.settings.folder,
+        agent.session.local_endpoint,
+        allow_scripts=agent.settings.allow_scripts,
+        address="0.0.0.0" if outside else "127.0.0.1",  # noqa: S104 - as its settings say
+        check_lease=agent.lease.check,
+    )
 
 
 def _plain(name: str) -> str:

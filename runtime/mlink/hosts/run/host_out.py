@@ -188,7 +188,7 @@ class HostOut(Module[BridgeSettings]):
                 f"Look at the connection to {bridge.target}.",
             )
             report("unacknowledged", box.left)
-        elif lost := box.ack.lost:
+        elif (lost := box.ack.lost) and bridge.policy != "newest":
             self.context.note_loss(
                 f"{lost} items of {bridge.stream} did not reach {bridge.target}: "
                 f"{box.dropped} found no room while the link was slow or cut",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import getpass
 import logging
 import platform
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -22,7 +20,9 @@ from mlink.engine.remote import RunControl
 from mlink.engine.status import Failure, RunObserver, RunResult
 from mlink.errors import BenchError, HostError, MlinkError
 from mlink.hosts.link.calls import Calls
-from mlink.hosts.link.session import HostSession
+from mlink.hosts.link.controller import Controller
+from mlink.hosts.link.keyring import hosts_folder
+from mlink.hosts.link.lease import Lease, ReleaseHost, TakeHost, hold_lease
 from mlink.hosts.run import gather, messages
 from mlink.hosts.run.bridge import Bridge, Link
 from mlink.hosts.run.lead import Lead
@@ -36,31 +36,31 @@ Gather = Literal["now", "later", "never"]
 RunHere = Callable[[Bench, RunOptions], RunResult]
 """Runs the controller's part."""
 _CHECK_S = 20.0
+_THERE_S = 10.0
 
 log = logging.getLogger("mlink.hosts")
 
 
-@contextmanager
-def session_with(
-    addresses: Sequence[str], credentials: Mapping[str, Any] | None
-) -> Iterator[tuple[HostSession, str]]:
-    """Open the session of a controller; yield it, and the endpoint of its own bridges.
+def controller_of(bench: Bench, *, plain: bool = False) -> Controller:
+    """Open this machine's session to the hosts of a bench, and wait until they are there.
 
     Args:
-        addresses: Of agents; names without a "/" are found by discovery.
-        credentials: As `HostSession` takes them.
+        bench: The bench.
+        plain: Whether they are reached without keys.
 
     Raises:
-        HostError: It cannot be opened.
+        HostError: One is not there, or this machine may not lead.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mlink-hosts-"))
+    used = {module.host for module in bench.modules.values() if module.host}
+    addresses = {host: bench.hosts[host].address for host in sorted(used)}
+    addresses = {host: each if "/" in each else "" for host, each in addresses.items()}
+    session = Controller(addresses, hosts_folder(), plain=plain)
     try:
-        own = f"unixsock-stream/{folder / 'link'}"
-        known = [address for address in addresses if "/" in address]
-        with HostSession(listen=[own], connect=known, credentials=credentials) as session:
-            yield session, own
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        session.await_hosts(_THERE_S)
+    except BaseException:
+        session.close()
+        raise
+    return session
 
 
 def scripts_of(bench: Bench) -> dict[str, dict[str, bytes]]:
@@ -114,7 +114,7 @@ def run_on_hosts(
     observer: RunObserver,
     run_here: RunHere,
     *,
-    credentials: Mapping[str, Any] | None,
+    plain: bool = False,
     collect: Gather = "now",
     progress: gather.Progress = lambda *_: None,
 ) -> RunResult:
@@ -125,7 +125,7 @@ def run_on_hosts(
         options: Options of the run.
         observer: Receives what hosts log and print; `run_here` has its own.
         run_here: Runs the controller's part, whose options have a `RunControl`.
-        credentials: Keys of this machine; None for plain connections.
+        plain: Whether hosts are reached without keys.
         collect: Whether recordings are gathered at the end.
         progress: Receives how far gathering is.
 
@@ -141,9 +141,12 @@ def run_on_hosts(
     parts = split(bench)
     away = {host: part for host, part in parts.items() if host != CONTROLLER}
     scripts = scripts_of(bench)
-    addresses = {host: bench.hosts[host].address for host in away}
+    owner = f"{getpass.getuser()} at {platform.node()}, {bench.name}"[:200]
     with ExitStack() as stack:
-        session, endpoint = stack.enter_context(session_with(list(addresses.values()), credentials))
+        session = stack.enter_context(controller_of(bench, plain=plain))
+        addresses = session.addresses
+        for give_back in _take(session, away, bench, run, owner):
+            stack.callback(give_back)
         calls = Calls(session)
         lead = stack.enter_context(
             Lead(
@@ -151,12 +154,12 @@ def run_on_hosts(
                 {host: _strict(part, options) for host, part in away.items()},
                 {host: _options(bench, options, host) for host in away},
                 {host: scripts.get(host, {}) for host in away},
-                owner=f"{getpass.getuser()}@{platform.node()}",
+                owner=owner,
                 observer=observer,
                 add_clock=_clocks(stack, addresses),
             )
         )
-        link = Link(endpoint, run, wait_s=options.prepare_timeout_s * 0.9)
+        link = Link(session.local_endpoint, run, wait_s=options.prepare_timeout_s * 0.9)
         own = here(bench, parts[CONTROLLER], link)
         control: RunControl = lead
         result = run_here(own, replace(options, run_uuid=run_uuid, control=control))
@@ -166,6 +169,27 @@ def run_on_hosts(
         _record(result, lead, addresses, run)
         _gather(result, calls, list(away), collect, progress)
     return result
+
+
+def _take(
+    session: Controller, hosts: Iterable[str], bench: Bench, run: str, owner: str
+) -> Iterator[Callable[[], object]]:
+    """Take the leases of hosts; yield what gives each of them back.
+
+    Raises:
+        HostError: One is taken by another controller.
+    """
+    calls = Calls(session)
+    yield hold_lease(session, run).undeclare
+    for host in hosts:
+        keep_s = bench.hosts[host].island_s + _CHECK_S
+        calls.ask(host, TakeHost(run, owner, min(keep_s, 86_400)), Lease, _CHECK_S)
+        yield partial(_give_back, calls, host, run)
+
+
+def _give_back(calls: Calls, host: str, run: str) -> None:
+    with suppress(HostError):  # its agent ends it when the controller has gone
+        calls.ask(host, ReleaseHost(run), Lease, 2.0)
 
 
 def _strict(part: Part, options: RunOptions) -> Part:
@@ -271,6 +295,3 @@ def _gather(
         what = f"{error.message}; its part of the recording stays there: mlink gather {folder}"
         result.failures.append(Failure("", "gather", f"{host}: {what}", error.remedy))
         result.success = False
-
-
-__all__ = ["Gather", "HostError", "check_hosts", "run_on_hosts", "scripts_of", "session_with"]
