@@ -35,7 +35,7 @@ COMMANDS_GROUP = "mlink.commands"
 _OURS = (
     "run", "step", "replay", "listen", "line", "settings", "check", "new", "examples", "modules",
     "devices", "doctor", "board", "info", "view", "verify", "repair", "encode", "export", "list",
-    "agent", "hosts",
+    "agent", "hosts", "gather",
 )  # fmt: skip
 """Commands of this package: function NAME of `mlink.cli.NAME`."""
 _ELSEWHERE = {
@@ -44,6 +44,7 @@ _ELSEWHERE = {
     "encode": "recorded.encode:encode",
     "examples": "new:examples",
     "export": "recorded.export:export",
+    "gather": "hosts.gather:gather",
     "hosts": "hosts.listing:hosts",
     "info": "recorded.info:info",
     "list": "recorded.list:list_recordings",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,12 +31,17 @@ def check(
     devices: DevicesFile = None,
     overrides: Overrides = None,
     time: KindOfTime = None,
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Ask other hosts without keys: agents with --open.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """List the errors of a bench, or its modules and streams; load the code of its modules."""
     from mlink.errors import BenchError
 
     found = examine(bench, devices=devices, overrides=overrides or (), time=time)
+    if found.bench is not None and found.bench.on_hosts and not found.problems:
+        ask_hosts(found, found.bench, plain=is_open)
     if json:
         print_json(
             {
@@ -119,6 +124,30 @@ def examine(
     return found
 
 
+def ask_hosts(found: Examined, bench: Bench, *, plain: bool) -> None:
+    """Ask the hosts of a bench whether they can run their parts; one that is away is a warning.
+
+    Args:
+        found: Receives what is wrong.
+        bench: The bench.
+        plain: Whether they are reached without keys.
+    """
+    from mlink.errors import MlinkError
+    from mlink.hosts.link.calls import Calls
+    from mlink.hosts.run.start import check_hosts, controller_of
+
+    try:
+        session = controller_of(bench, plain=plain)
+    except MlinkError as error:
+        found.lines.append((f"hosts are not asked: {error.message} → {error.remedy}", True))
+        return
+    with session:
+        try:
+            found.lines += [(line, True) for line in check_hosts(bench, Calls(session))]
+        except MlinkError as error:
+            found.problems.append(Problem("[hosts]", error.message, error.remedy))
+
+
 def line_lines(bench: Bench, script: str, handles: list[Handle]) -> list[tuple[str, bool]]:
     """Return a warning for each line that a script commands, and that its board has not."""
     lines: list[tuple[str, bool]] = []
@@ -170,7 +199,8 @@ def device_lines(bench: Bench) -> list[tuple[str, bool]]:
     """Return a warning for each device that is not there, or that two modules open."""
     users: dict[str, list[ModuleConfig]] = {}
     for module in bench.modules.values():
-        if module.device is not None and module.type.category is Category.DEVICE:
+        here = module.device is not None and not module.host
+        if here and module.device and module.type.category is Category.DEVICE:
             users.setdefault(bench.device_spec(module.device), []).append(module)
     lines: list[tuple[str, bool]] = []
     for spec, modules in users.items():

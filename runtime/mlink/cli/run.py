@@ -39,6 +39,7 @@ from mlink.cli.terminal.output import ExitCode
 from mlink.ctrl_c import ignore_signals, raise_on_signals
 
 if TYPE_CHECKING:
+    from mlink.bench import Bench
     from mlink.cli.terminal.live import LogView
     from mlink.engine.status import RunResult
     from mlink.errors import MlinkError
@@ -49,6 +50,12 @@ def _positive_factor(factor: float | None) -> float | None:
     if factor is not None and not (math.isfinite(factor) and factor > 0):
         raise typer.BadParameter("must be more than 0")
     return factor
+
+
+def _when_to_gather(when: str) -> str:
+    if when not in ("now", "later", "never"):
+        raise typer.BadParameter("must be now, later or never")
+    return when
 
 
 def run(
@@ -167,6 +174,19 @@ def run(
             metavar="TIME", parser=duration_s, help="How long to wait for those machines."
         ),
     ] = 6.0,
+    collect: Annotated[
+        str,
+        typer.Option(
+            "--gather",
+            metavar="WHEN",
+            callback=_when_to_gather,
+            help="Bring what other hosts have recorded into the recording: now, later (`mlink "
+            "gather`), never.",
+        ),
+    ] = "now",
+    is_open: Annotated[
+        bool, typer.Option("--open", help="Reach other hosts without keys: agents with --open.")
+    ] = False,
     plain: Plain = False,
     in_browser: Annotated[
         bool, typer.Option("--view", help="Show the run in a browser; prints the page's address.")
@@ -255,6 +275,12 @@ def run(
             "run control over the network is for real time, and this run is virtual",
             remedy="Run in real time (--time real), or leave --net-lead out.",
         )
+    if checked.on_hosts and (net_lead is not None or replayable):
+        raise BenchError(
+            "modules of this bench are on other hosts, which --net-lead and --replayable do not "
+            "reach",
+            remedy="Leave them out.",
+        )
     raise_on_signals()
     given = {
         "order": None if order is None else tuple(each.strip() for each in order.split(",")),
@@ -301,17 +327,27 @@ def run(
                 this = replace(options, run=number)
                 if net_lead is not None:
                     this = replace(this, control=stack.enter_context(controller(net_lead)))
-                if address is not None or view_to is not None:
+
+                def run_here(own: Bench, options: RunOptions) -> RunResult:
+                    if address is None and view_to is None:
+                        return run_bench(own, options, view)
                     return run_with_view(
-                        checked,
-                        this,
+                        own,
+                        options,
                         view,
                         address,
                         view_to,
                         paused=paused,
                         control=view_control,
                     )
-                return run_bench(checked, this, view)
+
+                if not checked.on_hosts:
+                    return run_here(checked, this)
+                from mlink.hosts.run.start import Gather, run_on_hosts
+
+                when: Gather = "later" if collect == "later" else "never"
+                when = "now" if collect == "now" else when
+                return run_on_hosts(checked, this, view, run_here, plain=is_open, collect=when)
         except BenchError:
             raise
         except MlinkError as error:  # such as a folder that cannot be written: a failed run

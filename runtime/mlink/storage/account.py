@@ -13,6 +13,8 @@ ACCOUNT = "streams"
 """The attribute of a recording that has the account; one whose run was killed has none."""
 DATASETS = "datasets"
 """The attribute of a recording that lists its datasets, as paths below it, at the run's end."""
+HOSTS = "hosts"
+"""The attribute of a recording of several machines: what it has of each, and what is there still."""
 UNLISTED = "items_lost_unlisted"
 """The attribute of a dataset that counts those of its `items_lost` that are in none of `gaps`."""
 _ATTRIBUTE = "subscription"
@@ -73,3 +75,13 @@ def read_account(attributes: Mapping[str, Any]) -> dict[tuple[str, str], Deliver
         except (KeyError, TypeError, AttributeError, msgspec.ValidationError):
             continue  # not written by this program
     return found
+
+
+def left_elsewhere(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hosts whose part is not in a recording, each with the reason."""
+    hosts = attributes.get(HOSTS)
+    return {
+        str(name): str(about.get("not_gathered", "not gathered yet"))
+        for name, about in (hosts.items() if isinstance(hosts, dict) else ())
+        if isinstance(about, dict) and not about.get("gathered")
+    }

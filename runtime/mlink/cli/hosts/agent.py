@@ -117,13 +117,14 @@ def _serve(console: Console, folder: Path, listen: tuple[str, ...], *, plain: bo
 
     from mlink.hosts.link.agent import Agent, open_agent_session
     from mlink.hosts.link.settings import read_agent_settings
+    from mlink.hosts.run.agent import make_runs
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = read_agent_settings(folder)
     if listen:
         settings = msgspec.structs.replace(settings, listen=listen)
     host, session = open_agent_session(folder, settings, plain=plain)
-    with session, Agent(host, settings, session) as agent:
+    with session, Agent(host, settings, session, make_runs) as agent:
         if plain:
             console.print(
                 "warning: without keys (--open), everybody who reaches this host controls it",

@@ -60,11 +60,7 @@ class RunService(ClosesOnExit):
         self._run: HostedRun | None = None
         self._lock = threading.Lock()
         self._hashes: dict[tuple[str, str], tuple[Any, BinaryIO]] = {}
-
-    @property
-    def handlers(self) -> Mapping[type[Message], Callable[[Any], Message]]:
-        """What handles each request."""
-        return {
+        self.handlers: Mapping[type[Message], Callable[[Any], Message]] = {
             messages.Check: self.check,
             messages.Prepare: self.prepare,
             messages.Look: lambda request: self._of(request.run).look(request.since),
@@ -74,6 +70,7 @@ class RunService(ClosesOnExit):
             messages.Fetch: self.fetch,
             messages.Digest: self.digest,
         }
+        """What handles each request."""
 
     def lease_ended(self, lease: Lease, why: str) -> None:
         """End a run whose controller has lost this host."""

@@ -17,14 +17,12 @@ from typing import Any, BinaryIO, Final
 from mlink.errors import HostError, MlinkError, StorageError
 from mlink.hosts.link.calls import Calls
 from mlink.hosts.run import messages
-from mlink.storage.account import ACCOUNT, DATASETS
+from mlink.storage.account import ACCOUNT, DATASETS, HOSTS
 from mlink.storage.failures import storage_errors
 from mlink.storage.inside import RecordingFolder
 from mlink.storage.manifest import ATTRIBUTES, MANIFEST, read_toml, unit_manifest, write_toml
 from mlink.storage.tree import collection_folder, units_below
 
-HOSTS: Final = "hosts"
-"""Attribute of a recording: what it has of each host, and what is there still."""
 _MOST_FILES: Final = 100_000
 _DEPTH: Final = 16
 _NAME_BYTES: Final = 200

@@ -28,6 +28,7 @@ from mlink.hosts.run.bridge import Bridge, Link
 from mlink.hosts.run.lead import Lead
 from mlink.hosts.run.merge import disagreements, hosts_attribute, merge
 from mlink.hosts.run.split import Part, here, split
+from mlink.storage.account import HOSTS
 from mlink.storage.failures import storage_errors
 from mlink.storage.manifest import ATTRIBUTES, read_toml, write_toml
 from mlink.storage.uuid7 import uuid7
@@ -260,7 +261,7 @@ def _record(result: RunResult, lead: Lead, addresses: Mapping[str, str], run: st
         ]
         gather.add_account(result.recording_dir, [_listed(each) for each in account])
         attributes = read_toml(path)
-        attributes[gather.HOSTS] = hosts_attribute(lead.peers, addresses, run, lead.t0_ns / 1e9)
+        attributes[HOSTS] = hosts_attribute(lead.peers, addresses, run, lead.t0_ns / 1e9)
         attributes["success"] = result.success
         attributes["hints"] = result.hints
         if result.failures:

@@ -17,7 +17,7 @@ from mlink.recording.care.journal_check import check_journal
 from mlink.recording.care.json_check import check_json
 from mlink.recording.care.video_check import check_tsync_only, check_video
 from mlink.recording.progress import Progress, quiet, with_progress
-from mlink.storage.account import ACCOUNT, DATASETS, Delivery, read_account
+from mlink.storage.account import ACCOUNT, DATASETS, Delivery, left_elsewhere, read_account
 from mlink.storage.edl import UNCLOSED
 from mlink.storage.failures import UNEXPECTED, damage_of, printable
 from mlink.storage.manifest import FORMAT_VERSION
@@ -144,6 +144,9 @@ def _check_root(root: UnitFolder, report: VerifyReport) -> None:
         add("note", f"the run failed: {reason}")
     if isinstance(hints := root.attributes.get("hints"), list):
         report.hints = [printable(str(hint)[:_LONGEST_HINT]) for hint in hints[:_MOST_HINTS]]
+    for host, why in left_elsewhere(root.written).items():
+        text = f"{host}: its part is not in this recording ({why}): mlink gather {root.path}"
+        report.hints.append(printable(text[:_LONGEST_HINT]))
     if root.drafts:
         add("unfinished", f"{len(root.drafts)} half-written file(s) are in the folder")
 
