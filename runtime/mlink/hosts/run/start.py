@@ -146,6 +146,8 @@ def run_on_hosts(
     with ExitStack() as stack:
         session = stack.enter_context(controller_of(bench, plain=plain))
         addresses = session.addresses
+        for host in away:
+            _address(host, addresses[host])
         for give_back in _take(session, away, bench, run, owner):
             stack.callback(give_back)
         calls = Calls(session)
@@ -223,15 +225,26 @@ def _clocks(stack: ExitStack, addresses: Mapping[str, str]) -> Callable[[str, in
 
     def add(host: str, port: int, key: bytes) -> None:
         if port:
-            server.add(host, _address(addresses[host]), port, key)
+            server.add(host, _address(host, addresses[host]), port, key)
 
     return add
 
 
-def _address(endpoint: str) -> str:
-    """Return the address in an endpoint: "10.0.0.7" of "tls/10.0.0.7:7447"."""
+def _address(host: str, endpoint: str) -> str:
+    """Return the address in an endpoint: "10.0.0.7" of "tls/10.0.0.7:7447".
+
+    Raises:
+        HostError: There is none, as the host was found by discovery, which does not say where.
+    """
     where = endpoint.partition("/")[2].partition("?")[0].partition("#")[0]
-    return where.rpartition(":")[0].strip("[]") or "127.0.0.1"
+    address = where.rpartition(":")[0].strip("[]")
+    if not address:
+        raise HostError(
+            f"the address of host {host} is not known, so its clock cannot be compared",
+            host=host,
+            remedy=f'Write {host} = "tls/ADDRESS:7447" into [hosts] of the bench or of hosts.toml.',
+        )
+    return address
 
 
 def _compare(
