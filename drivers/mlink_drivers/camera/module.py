@@ -275,7 +275,8 @@ class CameraModule(Module[CameraSettings]):
             report(name, count)
         if self._loss is not None and self._loss.outages:
             report("outages", self._loss.outages)
-            report("outage_s", round(self._loss.outage_sec, 3))
+            if self._loss.outage_sec:  # one that ends the run has no length
+                report("outage_s", round(self._loss.outage_sec, 3))
         if self._changes is not None and self._changes.count:
             report("changes", self._changes.count)
         if self._source is not None:

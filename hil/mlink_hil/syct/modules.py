@@ -13,6 +13,7 @@ from mlink.modules.actions.catalog import NULL_DEVICE, AudioSettings
 from mlink.modules.signals.catalog import PlotSettings
 from mlink.types import DataType
 from mlink_hil.syct.archive import ProjectModule
+from mlink_hil.syct.genicam import genicam_settings
 
 _CODECS: Final = {1: "raw", 2: "ffv1", 3: "av1", 4: "vp9", 5: "h264", 6: "hevc", 7: "h264"}
 _MPEG4: Final = 7
@@ -185,6 +186,20 @@ def _camera(module: ProjectModule, _key: str) -> Made:
     return Made("camera-generic", settings, f"/dev/video{number}", "virtual:scene", notes=notes)
 
 
+def _genicam(module: ProjectModule, key: str) -> Made:
+    camera = genicam_settings(module.settings, module.data)
+    files = {}
+    if module.data:
+        files[f"{key}.features.txt"] = module.data
+        camera.notes.append(
+            f"all features of the camera as the project has them: {key}.features.txt"
+        )
+    return Made(
+        "camera-generic", camera.settings, camera.device, "virtual:scene", files=files,
+        notes=camera.notes,
+    )  # fmt: skip
+
+
 def _recorder(module: ProjectModule, _key: str) -> Made:
     stored, notes = module.settings, []
     settings = _kept(
@@ -275,6 +290,7 @@ _CONVERTERS: Final[dict[str, Callable[[ProjectModule, str], Made]]] = {
     "upy-workbench": _workbench,
     "firmata-io": _board,
     "camera-generic": _camera,
+    "camera-arv": _genicam,
     "videorecorder": _recorder,
     "audiosource": _audio,
     "plot-timeseries": _plot,
@@ -284,7 +300,7 @@ _CONVERTERS: Final[dict[str, Callable[[ProjectModule, str], Made]]] = {
 _CAMERA: Final = "a camera-generic module with your camera, or with virtual:scene"
 _INSTEAD: Final = {
     **dict.fromkeys(
-        ["camera-arv", "camera-lc", "camera-flir", "camera-tis", "camera-ueye", "miniscope"],
+        ["camera-lc", "camera-flir", "camera-tis", "camera-ueye", "miniscope"],
         _CAMERA,
     ),
     "cpp-workbench": "a pyscript module with its ports, and its program in Python",

@@ -161,6 +161,61 @@ def test_what_is_left_out_and_what_differs_is_named(tmp_path: Path) -> None:
     assert "mlink run . --repeat 3 --every 3min --for 120" in notes
 
 
+FEATURES = b"""Category: AcquisitionControl
+\tExposureAuto\tEnumeration\tOff
+\tExposureTime\tFloat\t5000.5\tus
+\tGainAuto\tEnumeration\tContinuous
+\tGain\tFloat\t12.1\tdB
+\tTriggerSelector\tEnumeration\tFrameStart
+\tTriggerMode\tEnumeration\tOn
+\tTriggerSource\tEnumeration\tLine1
+\tReverseX\tBoolean\t1
+\tGamma\tFloat\tnonsense
+\tWidthMax\tInteger\t2048
+\tPayload\tRegister\t4\t0x00000000
+"""
+
+
+@pytest.mark.parametrize("binning", [1, 2])
+def test_a_genicam_camera_keeps_its_device_and_settings(tmp_path: Path, binning: int) -> None:
+    settings = {
+        "camera": {"device": "Basler-acA1300, 60gm-2233", "fps": 50, "pixel_format": "Mono8"},
+        "roi": {"x": 16, "y": 0, "width": 320, "height": 240, "binning": binning},
+        "general": {"flip_horizontal": 1, "rotation": 0},
+    }
+    frames = {"frames-in": ["Cam", "video"]}
+    parts: list[Part] = [
+        ("camera-arv", info("camera-arv", "Cam"), settings, FEATURES),
+        ("videorecorder", info("videorecorder", "Video", subscriptions=frames), {}, b""),
+    ]
+    made = import_project(project(tmp_path / "p.syct", parts), tmp_path / "b")
+    assert made.problems == made.left_out == []
+    table = tomllib.loads((made.folder / "bench.toml").read_text())
+    assert table["devices"] == {"cam": "genicam:id=Basler-acA1300%2C 60gm-2233"}
+    cam = table["modules"]["cam"]
+    assert (cam["type"], cam["framerate"], cam["pixel_format"]) == ("camera-generic", 50, "Mono8")
+    size = {"BinningHorizontal": 2, "BinningVertical": 2, "Width": 320, "Height": 240}
+    assert cam.get("size") == ([320, 240] if binning == 1 else None)
+    assert cam["features"] == (size if binning == 2 else {}) | {
+        "OffsetX": 16,
+        "ExposureAuto": "Off",
+        "ExposureTime": 5000.5,
+        "GainAuto": "Continuous",
+        "ReverseX": True,
+        "TriggerSource[TriggerSelector=FrameStart]": "Line1",
+        "TriggerMode[TriggerSelector=FrameStart]": "On",
+    }
+    assert list(cam["features"])[-1].startswith("TriggerMode")
+    assert (made.folder / "cam.features.txt").read_bytes() == FEATURES
+    assert "flip_horizontal: a videotransform module does that" in "\n".join(made.notes)
+    done = mlink.run(
+        load_bench(made.folder, devices=made.folder / "virtual.toml"),
+        duration_s=1, out=tmp_path / "rec", time="virtual",
+    )  # fmt: skip
+    assert done.success, done.failures
+    assert done.reports["cam"]["frames"] > 10
+
+
 @pytest.mark.parametrize(
     ("id", "settings"),
     [
@@ -168,6 +223,8 @@ def test_what_is_left_out_and_what_differs_is_named(tmp_path: Path) -> None:
         ("videorecorder", {"video_container": {"a": 1}}),
         ("camera-generic", {"fps": "fast"}),
         ("camera-generic", {"capture_format": [[]]}),
+        ("camera-arv", {"camera": {"fps": "fast"}}),
+        ("camera-arv", {"roi": {"width": "wide", "height": 2}}),
     ],
 )
 def test_settings_of_other_types_leave_a_module_out_in_words(
