@@ -20,7 +20,7 @@ import pytest
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.messages import ClockAnswer, EdgeBlock
-from mlink_drivers.firmata.chip.session import PAUSE_S
+from mlink_drivers.firmata.chip.queries import PAUSE_S
 from mlink_drivers.firmata.wire.arrival import wire_time_ns
 from mlink_hil.control.board import VirtualBoard
 from tests.support.bench_runner import BenchRunner

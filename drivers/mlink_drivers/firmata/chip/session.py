@@ -1,8 +1,6 @@
 """The dialogue with mlink's firmware: features, baud rate, clock and edges.
 
-The session passes the board's messages to `take`; who connects the board calls the rest. Calls of
-the board's `Waiting` query the chip's time, often at first and then periodically. The queries also
-prevent the chip from falling back to its first baud rate or into its safe state.
+The session passes the board's messages to `take`; who connects the board calls the rest.
 """
 
 from __future__ import annotations
@@ -12,13 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 from mlink.errors import DeviceError
-from mlink.waiting import Registration, Waiting
+from mlink.waiting import Waiting
 from mlink_drivers.firmata.chip import encode as chip_encode
 from mlink_drivers.firmata.chip.check import CHECK_BYTES, LAST_ID, opened, seal
 from mlink_drivers.firmata.chip.clock import ChipClock
 from mlink_drivers.firmata.chip.decode import decode_extension
 from mlink_drivers.firmata.chip.messages import (
-    TICK_BITS,
     BaudAnswer,
     ChipStatus,
     ClockAnswer,
@@ -30,7 +27,8 @@ from mlink_drivers.firmata.chip.messages import (
     Features,
 )
 from mlink_drivers.firmata.chip.numbers import BlockNumbers
-from mlink_drivers.firmata.chip.window import ImpossibleMessageError, TimeWindow
+from mlink_drivers.firmata.chip.queries import FIRST_EXCHANGES, PAUSE_S, ClockQueries
+from mlink_drivers.firmata.chip.window import EdgeOrder, ImpossibleMessageError, TimeWindow
 from mlink_drivers.firmata.wire import encode
 from mlink_drivers.firmata.wire.arrival import wire_time_ns
 from mlink_drivers.firmata.wire.protocol import Message, PinState, Sysex
@@ -40,25 +38,14 @@ STAMP_USEC: Final = 4
 """Error of the chip's timestamp of an edge (measured: docs/boards.md)."""
 PORT_USEC: Final = 40
 """Added error where lines on other ports switch together and each port has a time of its own."""
-PAUSE_S: Final = 0.25
-"""Interval of clock queries once the clock is known."""
 _ANSWER_S: Final = 1.0
-_FIRST_EXCHANGES: Final = 16
-_FIRST_PAUSE_S: Final = 0.02
-_PAUSE_GROWS: Final = 1.04
 WRONG_CHECK_VALUE: Final = "wrong check value"
 """Why a message is refused that has changed on the line."""
 CHECKED_VERSION: Final = 2
 """The version from which on messages have a check value."""
 _ASK_TIMES: Final = 3
-_ORDER_TICKS: Final = 200
-"""Interrupts of different ports may be served out of order."""
-_ORDER_HOLDS_NS: Final = 600_000_000_000
-"""After this time ticks may be those of the next round of the chip's clock."""
 _EVENT_BYTES: Final = 32
 """On the line for each event in the chip's queue, where other messages have half of the line."""
-_SILENCE_S: Final = 5.0
-_LEAST_UNANSWERED: Final = 6
 
 _IDS: Final = frozenset(map(int, ExtensionId))
 
@@ -115,12 +102,17 @@ class ChipSession:
         self._on_state = on_state
         self._on_event = on_event
         self._on_blocks_missing = on_blocks_missing
-        self._on_exchange = on_exchange
-        self._on_silence = on_silence
         self._on_refused = on_refused
         self._on_seal = on_seal
         self._may_report = may_report
-        self._pause_s = pause_s
+        self._queries = ClockQueries(
+            send,
+            waiting,
+            pause_s,
+            on_query=lambda: self._report_missing(self._numbers.settle()),
+            on_exchange=on_exchange,
+            on_silence=on_silence,
+        )
         self._log = log or logging.getLogger(__name__)
         self._answered = False
         self._baud_answered = False
@@ -131,14 +123,8 @@ class ChipSession:
         self._wanted_baud_rate = 0
         self._stamp_usec = STAMP_USEC
         self._numbers = BlockNumbers()
-        self._last_edge = (0, -_ORDER_HOLDS_NS)
-        """Ticks and time of the last edge."""
+        self._order = EdgeOrder()
         self._window = TimeWindow(0, 0)
-        self._next_query: Registration | None = None
-        self._quiet_s = 0.0
-        """Time for which queries have had no answer."""
-        self._asking: ChipClock | None = None
-        """The clock that is queried."""
 
     # -- the start -----------------------------------------------------------------------------
 
@@ -239,7 +225,7 @@ class ChipSession:
         self.close()
         self._stamp_usec = STAMP_USEC + (0 if self.has(Feature.ONE_TIME) else PORT_USEC)
         self._numbers = BlockNumbers(self.version)
-        self._last_edge = (0, -_ORDER_HOLDS_NS)
+        self._order = EdgeOrder()
         queue_bytes = self.features.event_queue * _EVENT_BYTES + self.features.receive_buffer
         self._window = TimeWindow(self.waiting.now_ns(), wire_time_ns(queue_bytes, self.baud_rate))
         clock = self.clock = ChipClock(
@@ -248,17 +234,13 @@ class ChipSession:
             len(chip_encode.clock_query(0)) + CHECK_BYTES * self._checked,
             checked=self._checked,
         )
-        self._asking, self._quiet_s = clock, 0.0
-        self._query_later(clock, 0, min(_FIRST_PAUSE_S, self._pause_s))
-        self.waiting.until(lambda: clock.exchanges >= _FIRST_EXCHANGES // 2, _ANSWER_S)
+        self._queries.start(clock)
+        self.waiting.until(lambda: clock.exchanges >= FIRST_EXCHANGES // 2, _ANSWER_S)
         return clock.is_set
 
     def close(self) -> None:
         """Query the clock no more."""
-        self._asking = None
-        query, self._next_query = self._next_query, None
-        if query is not None:
-            query.cancel()
+        self._queries.close()
 
     # -- what is known -------------------------------------------------------------------------
 
@@ -393,61 +375,15 @@ class ChipSession:
             raise ImpossibleMessageError("an edge of a line that is no input")
         times = [self.time_ns(edge.ticks) for edge in block.edges] if self.keeps_time else []
         if times:
-            self._check_order(block, times)
+            self._order.take(block, times, refuse=not self._checked)
         self._report_missing(self._numbers.take(block.sequence))
         if times:
             for edge, time_ns in zip(block.edges, times, strict=True):
                 self._on_edge(edge.pin, edge.level, time_ns)
 
-    def _check_order(self, block: EdgeBlock, times: list[int]) -> None:
-        """Check, without check values, that a block is not older than the one before.
-
-        The chip sends them in order. In ticks, so that the estimate of its clock does not matter.
-        """
-        last_ticks, last_ns = self._last_edge
-        since_ticks = (block.edges[0].ticks - last_ticks) % (1 << TICK_BITS)
-        went_back = since_ticks >> (TICK_BITS - 1) and (1 << TICK_BITS) - since_ticks > _ORDER_TICKS
-        if went_back and not self._checked and times[0] - last_ns < _ORDER_HOLDS_NS:
-            raise ImpossibleMessageError("a time before that of the edge before")
-        self._last_edge = block.edges[-1].ticks, times[-1]
-
     def _report_missing(self, count: int) -> None:
         if count:
             self._on_blocks_missing(count)
-
-    # -- queries -------------------------------------------------------------------------------
-
-    def _query_later(self, clock: ChipClock, count: int, pause_s: float) -> None:
-        """Query the clock after a pause, and then again; `count` queries were sent so far."""
-        time_ns = self.waiting.now_ns() + round(pause_s * 1e9)
-        self._next_query = self.waiting.at(time_ns, lambda: self._query(clock, count, pause_s))
-
-    def _query(self, clock: ChipClock, count: int, pause_s: float) -> None:
-        if clock is not self._asking:
-            return  # closed, or started anew
-        if count > _FIRST_EXCHANGES:
-            pause_s = min(pause_s * _PAUSE_GROWS, self._pause_s)
-        self._report_missing(self._numbers.settle())
-        if count:
-            self._on_exchange(clock)  # its answer has arrived meanwhile
-        # The pauses between queries and not the time: this process may have been stopped.
-        self._quiet_s = self._quiet_s + pause_s if clock.unanswered else 0.0
-        if clock.unanswered >= _LEAST_UNANSWERED and self._quiet_s >= _SILENCE_S:
-            self._on_silence(
-                DeviceError(
-                    f"the board answered none of the last {clock.unanswered} queries, for"
-                    f" {_SILENCE_S:g} s",
-                    remedy="Check its power supply and its cable; press its reset button. Edges"
-                    " that come faster than 20,000 per second leave it no time to answer: check"
-                    " its inputs.",
-                )
-            )
-            return
-        try:
-            self._send(clock.query(self.waiting.now_ns()))
-        except DeviceError:
-            return  # the board is lost: its session reports that
-        self._query_later(clock, count + 1, pause_s)
 
     def _ask_baud(self, message: bytes) -> bool:
         self._baud_answered = False

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from mlink_drivers.firmata.chip.messages import TICK_BITS, EdgeBlock
+
 _ADAPTER_NS: Final = 100_000_000
 """Longest time that adapter, driver and processor hold back a message on an idle machine."""
 _DRIFT: Final = 0.006
 """Error of a clock that is not queried, as a share of the time: that of a ceramic resonator."""
 _BEGIN_NS: Final = 2_000_000_000
+_ORDER_TICKS: Final = 200
+"""Interrupts of different ports may be served out of order."""
+_ORDER_HOLDS_NS: Final = 600_000_000_000
+"""After this time ticks may be those of the next round of the chip's clock."""
 
 
 class ImpossibleMessageError(Exception):
@@ -74,3 +80,30 @@ class TimeWindow:
             raise ImpossibleMessageError("a time later than its arrival")
         if time_ns < (self.earliest_ns if earliest_ns is None else earliest_ns) - error_ns:
             raise ImpossibleMessageError("a time that is too old")
+
+
+class EdgeOrder:
+    """Checks that no block of edges is older than the one before: the chip sends them in order.
+
+    It compares ticks, so that the estimate of the chip's clock does not matter.
+    """
+
+    def __init__(self) -> None:
+        self._ticks, self._time_ns = 0, -_ORDER_HOLDS_NS
+
+    def take(self, block: EdgeBlock, times_ns: list[int], *, refuse: bool) -> None:
+        """Take the next block.
+
+        Args:
+            block: Its edges.
+            times_ns: Their times.
+            refuse: Whether an older block is refused: it may have changed on the line.
+
+        Raises:
+            ImpossibleMessageError: It is older.
+        """
+        since_ticks = (block.edges[0].ticks - self._ticks) % (1 << TICK_BITS)
+        went_back = since_ticks >> (TICK_BITS - 1) and (1 << TICK_BITS) - since_ticks > _ORDER_TICKS
+        if went_back and refuse and times_ns[0] - self._time_ns < _ORDER_HOLDS_NS:
+            raise ImpossibleMessageError("a time before that of the edge before")
+        self._ticks, self._time_ns = block.edges[-1].ticks, times_ns[-1]

@@ -267,8 +267,9 @@ def test_a_clock_that_begins_anew_forgets_the_numbers(bench):
 def pauses_of(bench, questions):
     """The pauses between the first questions, in ms."""
     asked_ns = []
-    send = bench.session._send
-    bench.session._send = lambda data: (asked_ns.append(bench.waiting.now_ns()), send(data))
+    queries = bench.session._queries
+    send = queries._send
+    queries._send = lambda data: (asked_ns.append(bench.waiting.now_ns()), send(data))
     bench.session.start_clock()
     bench.waiting.until(lambda: len(asked_ns) == questions, 3600)
     return [round((b - a) / 1e6) for a, b in itertools.pairwise(asked_ns)]
@@ -332,7 +333,7 @@ def test_a_lost_board_ends_the_questions_without_a_report_of_its_own(bench):
     def send(data):
         raise DeviceError("gone")
 
-    bench.session._send = send
+    bench.session._queries._send = send
     assert not bench.session.start_clock()
     assert not bench.waiting.pending
     assert bench.silences == []

@@ -201,7 +201,7 @@ def test_a_clock_that_does_not_answer_is_a_warning(bench, caplog, monkeypatch):
 
 @pytest.mark.parametrize(("safe_state_msec", "pause_s"), [(0, 0.25), (400, 0.1), (10_000, 0.25)])
 def test_the_chip_is_queried_several_times_within_the_safe_time(tmp_path, safe_state_msec, pause_s):
-    assert Bench(tmp_path, safe_state_msec=safe_state_msec).run.chip._pause_s == pause_s
+    assert Bench(tmp_path, safe_state_msec=safe_state_msec).run.chip._queries._pause_s == pause_s
 
 
 # -- readings and losses -------------------------------------------------------------------------
