@@ -106,7 +106,7 @@ def _read(listed: bytes) -> dict[str, Any]:
 
 def _chosen(features: dict[str, Any]) -> dict[str, Any]:
     """Return what of a list belongs into a bench."""
-    found = {
+    found: dict[str, Any] = {
         name: features[name]
         for name in _TAKEN
         if name in features and features.get(_ADJUSTED_BY.get(name, ""), "Off") == "Off"

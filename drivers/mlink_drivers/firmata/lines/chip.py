@@ -32,12 +32,8 @@ from mlink_drivers.firmata.chip.messages import (
     StepperReport,
 )
 from mlink_drivers.firmata.chip.pulse_times import PulseTimes
-from mlink_drivers.firmata.chip.session import (
-    PAUSE_S,
-    TIMESTAMP_SOURCE,
-    ChipSession,
-    Seal,
-)
+from mlink_drivers.firmata.chip.queries import PAUSE_S
+from mlink_drivers.firmata.chip.session import TIMESTAMP_SOURCE, ChipSession, Seal
 from mlink_drivers.firmata.lines.certainty import ClockCertainty
 from mlink_drivers.firmata.lines.counters import Counters
 from mlink_drivers.firmata.lines.i2c_answers import I2CAnswers
