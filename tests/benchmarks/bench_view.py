@@ -100,6 +100,7 @@ def _connected(url: str) -> ClientConnection:
     return connect(
         f"ws://{parts.netloc}/live/1", origin=f"http://{parts.netloc}",  # type: ignore[arg-type]
         additional_headers={"Cookie": cookie}, max_size=None, open_timeout=30,
+        ping_interval=None,  # one of the pages does not read
     )  # fmt: skip
 
 
