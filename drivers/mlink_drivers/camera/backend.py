@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.metadata import Settable
 from mlink.refusals import import_remedy
 from mlink_drivers.camera.addresses import find_backend
 from mlink_drivers.camera.addresses import scheme_of as scheme_of
@@ -275,6 +276,14 @@ class Adjustable(Protocol):
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
         """Set a control and read it back; called in the main thread while another thread grabs."""
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """Additional method of a backend that knows which controls its camera has."""
+
+    def controls(self) -> Sequence[Settable]:
+        """Return those that `adjust` can set during a run; called once, after `open`."""
 
 
 def make_backend(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from mlink.clock import Clock
+from mlink.metadata import CONTROLS, Settable
 from mlink.module import InputPort, OutputPort
 from mlink.types import ControlCommand, ControlCommandKind
 from mlink_drivers.camera.backend import Answer, ControlValue
@@ -19,6 +20,7 @@ CONNECTION = "connection"
 """Entry of the column `control` in rows about a loss and the return of the camera."""
 _SETTING = re.compile(r"(?P<control>[^=\[]*[^=\[\s](?:\[[^\]]*\])?)\s*=\s*(?P<value>.+)", re.DOTALL)
 """A control, whose name may have selectors: "LineInverter[LineSelector=Line2] = true"."""
+_MOST_CONTROLS = 64
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -33,6 +35,8 @@ class Changes:
         clock: Master clock.
         log: Logger of the module.
         adjust: Sets a control of the camera and reads it back.
+        controls: The controls that the camera has, for people who set them.
+        refuse: Answers the person who gave a command with why it is not carried out.
     """
 
     def __init__(
@@ -42,13 +46,18 @@ class Changes:
         clock: Clock,
         log: logging.Logger,
         adjust: Callable[[str, ControlValue], Answer],
+        controls: Sequence[Settable] = (),
+        refuse: Callable[[str], None] = lambda _why: None,
     ) -> None:
         self.count = 0
         self._output = output
         self._clock = clock
         self._log = log
         self._adjust = adjust
+        self._refuse = refuse
         output.metadata["table_header"] = list(HEADER)
+        if controls:
+            output.metadata[CONTROLS] = [each.plain() for each in controls[:_MOST_CONTROLS]]
         inputs["control-in"].on_item = self._on_command
 
     def connection(self, state: str) -> None:
@@ -59,20 +68,21 @@ class Changes:
         """Apply the settings of a command's text, which are separated by ';' or ','."""
         if command.kind != ControlCommandKind.CUSTOM:
             name = ControlCommandKind(command.kind).name
-            self._log.warning(
-                'a camera accepts CUSTOM commands such as "exposure=5000": %s ignored', name
-            )
+            text = f'a camera accepts CUSTOM commands such as "exposure=5000": {name} ignored'
+            self._log.warning("%s", text)
+            self._refuse(text)
             return
         for part in command.command.replace(",", ";").split(";"):
             match = _SETTING.fullmatch(part.strip())
             if match is None:
-                self._log.warning(
-                    'invalid command "%s" for a camera: write, for example, "exposure=5000"',
-                    command.command,
-                )
+                text = f'invalid command "{command.command}" for a camera: write, for example, '
+                self._log.warning("%s", text := text + '"exposure=5000"')
+                self._refuse(text)
                 continue
             answer = self._adjust(match["control"], parse_value(match["value"]))
             (self._log.info if answer.same else self._log.warning)("%s", answer)
+            if not answer.same:
+                self._refuse(f"{answer}")
             self._add(answer.setting, answer.asked, answer.got)
 
     def _add(self, control: str, asked: str, got: str) -> None:

@@ -128,6 +128,8 @@ class CameraModule(Module[CameraSettings]):
             self.context.clock,
             self.log,
             self._source.adjust,
+            self._source.controls(),
+            self.context.refuse,
         )
         self.context.outputs["changes"].metadata["data_name_proposal"] = (
             f"{self.context.name}-changes/table"

@@ -6,10 +6,11 @@ A backend serves one opening; this class makes a new one for each.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mlink.errors import DeviceError
+from mlink.metadata import Settable
 from mlink_drivers.camera.backend import (
     DONE,
     Adjustable,
@@ -18,6 +19,7 @@ from mlink_drivers.camera.backend import (
     CameraInfo,
     CameraRequest,
     ControlValue,
+    Listing,
     Reporting,
     in_words,
     make_backend,
@@ -145,6 +147,10 @@ class CameraSource:
             return answer
         finally:
             self._lock.release()
+
+    def controls(self) -> Sequence[Settable]:
+        """Return the controls of the open camera that `adjust` can set; none if it lists none."""
+        return self._raw.controls() if isinstance(self._raw, Listing) else ()
 
     def figures(self) -> dict[str, int | str]:
         """Return the backend's own figures, with the counts of all openings added up.

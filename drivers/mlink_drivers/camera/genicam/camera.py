@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.metadata import Settable
 from mlink_drivers.camera.backend import (
     Answer,
     CameraInfo,
@@ -234,6 +235,10 @@ class GenicamCamera:
         if self._features is None:
             return Answer(control, in_words(value), "the camera is away")
         return self._features.apply(control, value)
+
+    def controls(self) -> list[Settable]:
+        """Return the settings that a person may change during a run."""
+        return [] if self._features is None else self._features.settables()
 
     def figures(self) -> Mapping[str, int | str]:
         """Return counts of packets and buffers, and what triggers the camera."""

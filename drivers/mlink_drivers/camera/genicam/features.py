@@ -12,6 +12,7 @@ import re
 from ctypes import byref, c_double, c_int64
 from dataclasses import replace
 
+from mlink.metadata import Settable
 from mlink_drivers.camera.backend import DONE, Answer, ControlValue, in_words
 from mlink_drivers.camera.genicam.library import Aravis, AravisError, Pointer
 
@@ -66,6 +67,19 @@ class Features:
             return self._feature(setting, wish)
         except AravisError as error:
             return Answer(setting, in_words(wish), f"refused: {error}")
+
+    def settables(self) -> list[Settable]:
+        """Return the settings of a bench that this camera has as numbers, with their ranges."""
+        found = []
+        for setting, (names, _) in _SETTINGS.items():
+            name = self.first_of(*names)
+            value = self.value(name) if name else None
+            if isinstance(value, int | float):
+                with contextlib.suppress(AravisError):
+                    low, high = self.bounds(name)
+                    step = self._step(name) if self.kind(name) == "integer" else None
+                    found.append(Settable(setting, value, low, high, step, _unit(setting, name)))
+        return found
 
     def first_of(self, *names: str) -> str:
         """Return the first of these names that the camera has; "" for none."""
@@ -123,7 +137,7 @@ class Features:
             self._feature(automatic, "Off")
         if self.kind(name) == "integer" and isinstance(wish, float):
             wish = round(wish)
-        unit = " µs" if setting == "exposure" and not name.endswith("Raw") else ""
+        unit = f" {_unit(setting, name)}".rstrip()
         answer = self._feature(name, wish)
         return replace(
             answer, setting=setting, asked=answer.asked + unit,
@@ -216,6 +230,11 @@ class Features:
             known for known in difflib.get_close_matches(name, _USUAL, 2, 0.75) if self.kind(known)
         ]
         return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def _unit(setting: str, name: str) -> str:
+    """Return the unit of a setting that a feature is for."""
+    return "µs" if setting == "exposure" and not name.endswith("Raw") else ""
 
 
 def in_text(setting: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mlink.errors import DeviceError
+from mlink.metadata import Settable
 from mlink.opencv import cv2
 from mlink_drivers.camera.backend import (
     Answer,
@@ -120,14 +121,22 @@ class V4L2Camera:
 
     def adjust(self, control: str, value: ControlValue) -> Answer:
         """Set a control and read it back; may be called while another thread grabs."""
+        try:
+            return self._opened_settings().apply(control, value)
+        except OSError as error:
+            return Answer(control, in_words(value), f"the node cannot be opened ({error.strerror})")
+
+    def controls(self) -> list[Settable]:
+        """Return the controls that a person may set; none where the node cannot be opened."""
+        try:
+            return self._opened_settings().settables()
+        except OSError:
+            return []
+
+    def _opened_settings(self) -> V4L2Settings:
         if self._settings is None:
-            try:
-                self._settings = V4L2Settings(V4L2Controls(self._node, self._ioctl))
-            except OSError as error:
-                return Answer(
-                    control, in_words(value), f"the node cannot be opened ({error.strerror})"
-                )
-        return self._settings.apply(control, value)
+            self._settings = V4L2Settings(V4L2Controls(self._node, self._ioctl))
+        return self._settings
 
     def _choose_format(self, stream: VideoStream, request: CameraRequest) -> PictureFormat:
         """Set the requested format and size, else the best format that the camera has.

@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlink.metadata import Settable
 from mlink_drivers.camera.v4l2.ioctl import (
     G_CTRL,
     NEXT_CONTROL,
@@ -85,6 +86,18 @@ class Control:
         if self.kind == BOOLEAN:
             return "true" if value else "false"
         return dict(self.menu).get(value, str(value))
+
+    def settable_from(self, value: int) -> Settable | None:
+        """Return it for people who set it, with its present value; None for other kinds."""
+        if self.kind == BOOLEAN:
+            return Settable(self.name, bool(value))
+        if self.kind == INTEGER:
+            step = max(1, self.step)
+            return Settable(self.name, value, self.minimum, self.maximum, step)
+        if self.menu:  # a command's text is divided at these characters
+            names = tuple(name for _, name in self.menu if not {",", ";"} & set(name))
+            return Settable(self.name, self.shown(value), choices=names) if names else None
+        return None
 
     def value_of(self, wish: bool | float | str) -> int | None:
         """Return the number to set for a requested value; None if it cannot be converted.

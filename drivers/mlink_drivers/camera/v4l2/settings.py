@@ -7,8 +7,10 @@ Every value is read back, so that the answer contains what the camera actually d
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass
 
+from mlink.metadata import Settable
 from mlink_drivers.camera.backend import DONE, Answer, ControlValue, in_words
 from mlink_drivers.camera.v4l2.controls import BUTTON, Control, V4L2Controls
 
@@ -40,7 +42,7 @@ _KNOWN = {
     "focus": _Known(_CAMERA + 10, automatic=_CAMERA + 12),
     "power_line_frequency": _Known(_USER + 24),
 }
-_MAINS = {"off": 0, "0": 0, "false": 0, "50": 1, "60": 2, AUTO: 3}
+_MAINS = {"off": 0, "disabled": 0, "0": 0, "false": 0, "50": 1, "60": 2, AUTO: 3}
 """Text in a bench → entry of the kernel's menu of power-line frequencies."""
 
 
@@ -73,6 +75,16 @@ class V4L2Settings:
             return self._set(name, control, wish)
         except OSError as error:
             return Answer(name, in_words(wish), _refusal(error))
+
+    def settables(self) -> list[Settable]:
+        """Return the controls that a person may set, with their present values."""
+        found: list[Settable] = []
+        for control in self._controls.everything():
+            if control.settable and control.readable:
+                with suppress(OSError):  # the driver refuses to read it at present
+                    each = control.settable_from(self._controls.get(control))
+                    found += [] if each is None else [each]
+        return found
 
     def close(self) -> None:
         """Close the controls."""

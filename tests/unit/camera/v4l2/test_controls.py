@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from mlink.metadata import Settable
 from mlink_drivers.camera.v4l2 import ioctl
 from mlink_drivers.camera.v4l2.controls import V4L2Controls
 from mlink_drivers.camera.v4l2.modes import list_modes
@@ -104,6 +105,23 @@ def test_controls_are_listed_as_v4l2_ctl_names_them(driver, tmp_path):
     assert exposure.offers == "1 (Manual Mode), 3 (Aperture Priority Mode)"
     assert controls.find("exposure_auto") is exposure  # its name before kernel 5.18
     controls.close()
+
+
+def test_a_person_is_offered_what_can_be_set_with_its_range_and_present_value(settings, driver):
+    driver.values[USER + 19] = 35
+    offered = {each.name: each for each in settings.settables()}
+    assert list(offered) == [
+        "brightness", "white_balance_automatic", "gain", "power_line_frequency",
+        "white_balance_temperature", "auto_exposure", "exposure_time_absolute",
+    ]  # fmt: skip
+    assert offered["gain"] == Settable("gain", 35, 0, 100, 5)
+    assert offered["white_balance_automatic"] == Settable("white_balance_automatic", True)
+    modes = ("Manual Mode", "Aperture Priority Mode")
+    assert offered["auto_exposure"] == Settable("auto_exposure", modes[1], choices=modes)
+    for each in offered.values():
+        for wish in each.choices or [each.value]:
+            answer = settings.apply(each.name, wish)
+            assert answer.same, answer
 
 
 def test_an_exposure_in_microseconds_is_set_by_hand_and_read_back(settings, driver):
