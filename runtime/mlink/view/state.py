@@ -46,8 +46,10 @@ _KEPT_VALUES = 200
 _ACTS_PER_S = 50
 """Commands of all pages together."""
 NOTE_S = 0.1
-"""Commands that are refused within this time are one row of the recording: who floods a page fills
-no disk."""
+"""Commands of one person that are refused for one reason within this time are one row of the
+recording: who floods a page fills no disk."""
+_MOST_REFUSED = 16
+"""Rows of that time."""
 _WAIT_FOR_PICTURE_S = 3.0
 """After this time a picture is asked for again: the feed may have had no frame."""
 _RUN_BEHIND = 1 << 20
@@ -100,9 +102,8 @@ class RunState:
         self.values: dict[str, dict[str, str]] = {}
         """Target → name → what it was set to by hand."""
         self._acts_s: deque[float] = deque(maxlen=_ACTS_PER_S)
-        self._refused = 0
-        """Commands that were refused here since the feed was told."""
-        self._last_refused: tuple[Act, str] | None = None
+        self._refused: dict[tuple[str, str], RefusedActs] = {}
+        """Commands that were refused since the last note: by whom, why → the newest, and count."""
         self._noting: asyncio.TimerHandle | None = None
         self.lost_contact = False
         """Whether the run's connection has ended without a result: it was killed."""
@@ -223,20 +224,23 @@ class RunState:
             Why it is refused; "" where it is not.
         """
         if refused := refused or self._refusal():
-            self._refused += 1
-            self._last_refused = act, refused
+            who = act.by, refused
+            if who not in self._refused and len(self._refused) >= _MOST_REFUSED:
+                who = next(reversed(self._refused))
+            before = self._refused.get(who)
+            count = 1 if before is None else before.count + 1
+            self._refused[who] = RefusedActs(act, refused, count)
             if self._noting is None and self.bench is not None and self.bench.targets:
                 self._noting = asyncio.get_running_loop().call_later(NOTE_S, self._note)
             return refused
         return "" if self._send(self._feed, act) else "the run has not begun, or has ended"
 
     def _note(self) -> None:
-        """Let the feed record the commands that were refused since the last time, as one row."""
+        """Let the feed record the commands that were refused since the last time."""
         self._noting = None
-        if self._last_refused is not None:
-            act, refused = self._last_refused
-            self._send(self._feed, RefusedActs(act, refused, self._refused))
-            self._refused, self._last_refused = 0, None
+        for refused in self._refused.values():
+            self._send(self._feed, refused)
+        self._refused.clear()
 
     def _refusal(self) -> str:
         if self.bench is None or not self.bench.targets:

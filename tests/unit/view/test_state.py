@@ -82,6 +82,22 @@ def test_commands_that_pages_may_not_give_reach_the_recording_as_one_with_their_
     assert (second.act.command, second.count) == ("low", 1)
 
 
+def test_who_is_refused_beside_a_flood_of_somebody_else_is_in_the_recording(state, commanded):
+    async def refuse():
+        state.act(Act("board.fmctl", "low", by="guest at 10.0.0.9"), "this page may only look")
+        for number in range(300):  # more people than rows
+            by = "owner" if number < 200 else f"owner {number}"
+            state.act(Act("board.fmctl", "high", by=by), "too many")
+        await asyncio.sleep(2 * NOTE_S)
+
+    asyncio.run(refuse())
+    rows = [(each.act.by, each.refused, each.count) for each in commanded.messages]
+    assert rows[0] == ("guest at 10.0.0.9", "this page may only look", 1)
+    assert rows[1] == ("owner", "too many", 200)
+    assert len(rows) == 16
+    assert sum(count for _, _, count in rows) == 301
+
+
 def test_commands_to_a_run_that_takes_none_or_has_ended_are_refused(state):
     assert acts(state, 1) == ["the run cannot be commanded"]
     state.take(Begins(ShownBench("b", "", "real", None, [], [], "not allowed")), Writer())
