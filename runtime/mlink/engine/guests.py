@@ -105,11 +105,12 @@ class Guest(threading.Thread, Generic[Entered]):
         self._value: Entered | None = None
         self._error: BaseException | None = None
         # What it logs belongs to the run of the thread that made it.
-        self._context = contextvars.copy_context()
+        # Not `_context`: Python 3.14 has its own there, and enters it before run().
+        self._run_context = contextvars.copy_context()
 
     def run(self) -> None:
         """Hold the context from the start of the thread until it has to leave."""
-        self._context.run(self._visit)
+        self._run_context.run(self._visit)
 
     def _visit(self) -> None:
         try:
